@@ -1,0 +1,52 @@
+# Every target sets up what it needs in .venv, from the lock files, and works twice in a row.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-header --no-annotate --no-emit-package torch --override requirements/no-torch.txt
+
+.PHONY: demo test check fix test-gpu bench lock clean
+
+demo: $(VENV)/.demo
+	$(BIN)/python -m sandbox $(ARGS)
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/.dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest $(ARGS)
+
+fix: $(VENV)/.dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+test-gpu: $(VENV)/.dev
+	$(BIN)/python -m pytest -m gpu $(ARGS)
+
+bench: $(VENV)/.dev
+	$(BIN)/python -m bench $(ARGS)
+
+lock: $(VENV)/.dev
+	$(PIP) install uv
+	$(LOCK) --extra bot pyproject.toml -o requirements/bot.lock
+	$(LOCK) --extra engine pyproject.toml requirements/torch-needs.in -o requirements/engine.lock
+	$(LOCK) --extra bot --extra engine --extra demo pyproject.toml requirements/torch-needs.in \
+		-o requirements/demo.lock
+	$(LOCK) --all-extras pyproject.toml requirements/torch-needs.in -o requirements/dev.lock
+
+clean:
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+# A stamp is younger than all that it stands for; pip finds most of it installed the second time.
+$(VENV)/.%: requirements/%.lock requirements/torch.txt pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing what requirements/$*.lock names into $(VENV)"
+	$(PIP) install --require-hashes --requirement requirements/$*.lock
+	$(PIP) install --requirement requirements/torch.txt
+	$(PIP) install --no-deps --no-build-isolation --editable .
+	touch $@
