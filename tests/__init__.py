@@ -1,0 +1,1 @@
+"""The tests: they mirror the source, and end_to_end/ drives the whole."""
