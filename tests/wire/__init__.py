@@ -1,0 +1,1 @@
+"""The messages and the queue, against a real server."""

@@ -1,0 +1,74 @@
+"""Reaching Redis: outages are noticed soon, and blocking reads end before the socket gives up."""
+
+import asyncio
+
+import pytest
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
+
+from tests.wire.support import BOT
+from wire.connection import BLOCK_MAX_S, SOCKET_TIMEOUT_S, connect, hide_password
+
+
+@pytest.mark.parametrize("url", ["unix:///tmp/ovid-nobody-is-here.sock", "redis://127.0.0.1:1/0"])
+async def test_a_redis_that_is_not_there_is_noticed_within_two_seconds(url):
+    async with connect(url) as redis, asyncio.timeout(2):
+        with pytest.raises(RedisConnectionError):
+            await redis.ping()
+
+
+async def test_a_url_of_another_kind_is_refused():
+    with pytest.raises(ValueError, match="redis://"):
+        connect("http://example.com")
+
+
+async def test_a_broken_connection_is_made_again(redis, redis_url):
+    async with connect(redis_url) as other:
+        await other.ping()
+        await redis.client_kill_filter(_type="normal", skipme=True)
+        assert await other.ping() is True
+
+
+async def test_answers_are_bytes(redis):
+    await redis.set("key", "🦉")
+    assert await redis.get("key") == "🦉".encode()
+
+
+async def test_a_blocking_read_ends_before_the_socket_gives_up(queue):
+    assert BLOCK_MAX_S < SOCKET_TIMEOUT_S - 1
+    async with asyncio.timeout(SOCKET_TIMEOUT_S):
+        hints, rung = await asyncio.gather(
+            queue.hints(BOT, "0-0", block_ms=60_000), queue.wait_for_work(60)
+        )
+    assert (hints, rung) == ([], False)
+
+
+@pytest.mark.parametrize("connected", [True, False])
+async def test_a_silent_server_costs_one_timeout(own_redis_server, connected):
+    async with connect(f"{own_redis_server.url}?socket_timeout=1.5") as redis:
+        if connected:
+            await redis.ping()
+        own_redis_server.pause()
+        try:
+            async with asyncio.timeout(2.9):
+                with pytest.raises(RedisError):
+                    await redis.ping()
+        finally:
+            own_redis_server.resume()
+        assert await redis.ping() is True
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("redis://localhost:6379/0", "redis://localhost:6379/0"),
+        ("redis://:pass@host", "redis://:***@host"),
+        ("redis://user@host:1/2", "redis://user@host:1/2"),
+        ("rediss://user:p%40ss:w@host:1/2?a=b", "rediss://user:***@host:1/2?a=b"),
+        ("redis://host?password=hidden&db=1", "redis://host?password=***&db=1"),
+        ("redis://:not/en:co@ded@host:1/0", "redis://:***@host:1/0"),
+        ("unix://user:pass@/run/redis.sock", "unix://user:***@/run/redis.sock"),
+    ],
+)
+def test_a_url_for_logs_hides_the_password_and_nothing_else(url, shown):
+    assert hide_password(url) == shown

@@ -1,0 +1,1 @@
+"""What bot and engine agree on: the messages, and the queue that carries them."""

@@ -1,0 +1,85 @@
+"""How a program reaches Redis: timeouts, retries, and a URL fit for logs. Knows no keys."""
+
+import re
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import EqualJitterBackoff
+
+SOCKET_TIMEOUT_S = 4.0
+BLOCK_MAX_S = 2.0
+"""A blocking read must end well before the socket gives up on it."""
+CONNECT_TIMEOUT_S = 2.0
+HEALTH_CHECK_INTERVAL_S = 15
+NUM_RETRIES = 3
+RETRY_BUDGET_S = 1.0
+BACKOFF_BASE_S = 0.025
+BACKOFF_CAP_S = 0.25
+
+T = TypeVar("T")
+
+
+def connect(url: str) -> Redis:
+    """Make a client for `url`; it connects at its first command.
+
+    A refused or broken connection is tried again, and the caller hears of the outage within two
+    seconds; a server that says nothing costs `SOCKET_TIMEOUT_S`, once. Answers are bytes, since
+    texts are cut at byte offsets.
+
+    Args:
+        url: Any redis-py URL: redis://, rediss:// or unix://, with user, password and database.
+            Options in its query, such as `?socket_timeout=9`, win over what is set here.
+
+    Raises:
+        ValueError: When the URL has no such scheme or its options can't be read.
+    """
+    return Redis.from_url(
+        url,
+        protocol=2,  # the shapes of answers differ between protocols
+        decode_responses=False,
+        retry=_ShortRetry(
+            EqualJitterBackoff(cap=BACKOFF_CAP_S, base=BACKOFF_BASE_S), retries=NUM_RETRIES
+        ),
+        socket_timeout=SOCKET_TIMEOUT_S,
+        socket_connect_timeout=CONNECT_TIMEOUT_S,
+        health_check_interval=HEALTH_CHECK_INTERVAL_S,
+    )
+
+
+class _ShortRetry(Retry):
+    """Tries again until its time is up, too.
+
+    redis-py retries connecting inside of retrying a command, so tries multiply; and it reports
+    a server that is silent from the first byte as a connection error, after the whole timeout.
+    """
+
+    async def call_with_retry(
+        self,
+        do: Callable[[], Awaitable[T]],
+        fail: Callable[..., Any],
+        is_retryable: Callable[[Exception], bool] | None = None,
+        with_failure_count: bool = False,  # noqa: FBT001, FBT002 - redis-py's own signature
+    ) -> T:
+        give_up_at_s = time.monotonic() + RETRY_BUDGET_S
+
+        def has_time(error: Exception) -> bool:
+            in_time = time.monotonic() < give_up_at_s
+            return in_time and (is_retryable is None or is_retryable(error))
+
+        return await super().call_with_retry(do, fail, has_time, with_failure_count)
+
+
+def hide_password(url: str) -> str:
+    """Give the URL with its password replaced, for logs and messages.
+
+    >>> hide_password("rediss://ovid:s3cret@redis.example:6380/0")
+    'rediss://ovid:***@redis.example:6380/0'
+    >>> hide_password("unix:///run/redis.sock?db=1&password=s3cret")
+    'unix:///run/redis.sock?db=1&password=***'
+    """
+    # Up to the last @, whatever stands there: a password that was not encoded stays hidden too.
+    url = re.sub(r"^([^:]+://[^:@/]*:).*@", r"\1***@", url)
+    return re.sub(r"([?&]password=)[^&]*", r"\1***", url)

@@ -1,0 +1,184 @@
+"""The messages between bot and engine: plain, frozen, checked data that knows no transport.
+
+Every model refuses unknown fields and out-of-range values with a sentence that names the field,
+its bound and the value (`explain` makes that sentence from pydantic's error).
+"""
+
+from enum import StrEnum
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+
+MAX_TOKENS_LIMIT = 1023
+"""A GPT-2 context is 1024 tokens, and at least one of them is the prompt (or end-of-text)."""
+MAX_STOP_STRINGS = 4
+MAX_STOP_CHARS = 64
+MAX_BODY_BYTES = 16 * 1024
+MAX_TEXT_BYTES = 64 * 1024
+MAX_ORIGIN_BYTES = 2 * 1024
+
+Id = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.\-]+$")]
+
+
+class Message(BaseModel):
+    """The base of everything that crosses the wire: frozen and closed to unknown fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class FinishReason(StrEnum):
+    """Why a reply ended well."""
+
+    STOP = "stop"
+    """A stop string, or the model's own end of text."""
+    LENGTH = "length"
+    """`max_tokens` were written."""
+    CANCELLED = "cancelled"
+    """The person pressed Stop; what was written until then stands."""
+
+
+class ErrorCode(StrEnum):
+    """Why a job ended without a whole reply."""
+
+    INVALID_REQUEST = "invalid_request"
+    PROMPT_TOO_LONG = "prompt_too_long"
+    OVERLOADED = "overloaded"
+    DEADLINE = "deadline"
+    ENGINE_LOST = "engine_lost"
+    INTERNAL = "internal"
+    NO_ENGINE = "no_engine"
+
+
+class SamplingParams(Message):
+    """How the next token is chosen, and when to stop.
+
+    The defaults are those of OpenAI's published samples: temperature 1, top-k 40.
+    """
+
+    max_tokens: Annotated[int, Field(ge=1, le=MAX_TOKENS_LIMIT)] = 128
+    temperature: Annotated[float, Field(ge=0, le=2)] = 1.0
+    """0 is greedy: the most likely token, always."""
+    top_k: Annotated[int, Field(ge=0, le=50257)] = 40
+    """Keep the k most likely tokens; 0 keeps all."""
+    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Keep the smallest set of tokens whose probability reaches p."""
+    repetition_penalty: Annotated[float, Field(ge=1, le=2)] = 1.0
+    """Divide positive, multiply negative logits of tokens already seen (Keskar et al. 2019)."""
+    seed: Annotated[int, Field(ge=0, le=2**63 - 1)] | None = None
+    """None: the engine draws one and reports it."""
+    stop: Annotated[
+        tuple[Annotated[str, Field(min_length=1, max_length=MAX_STOP_CHARS)], ...],
+        Field(max_length=MAX_STOP_STRINGS),
+    ] = ()
+    watermark: bool = True
+    """Wanted, where the engine can mark a text; today's engine marks none."""
+
+
+class Job(Message):
+    """One request of one person for one text."""
+
+    version: Literal[1] = 1
+    kind: Literal["generate"] = "generate"
+    job_id: Id
+    """The idempotency key: derived from the Discord message or interaction id."""
+    user_id: Id
+    bot_id: Id
+    """The bot that shows the reply."""
+    model: Id | None = None
+    """None: whatever the engine runs."""
+    prompt: Annotated[str, Field(max_length=MAX_BODY_BYTES)] = ""
+    """Empty: an unconditional sample."""
+    params: SamplingParams = SamplingParams()
+    deadline_unix_ms: Annotated[int, Field(ge=0)]
+    origin: Annotated[str, Field(max_length=MAX_ORIGIN_BYTES)] = ""
+    """The bot's own note of where the reply belongs. No engine reads it."""
+
+    @model_validator(mode="after")
+    def _fits_the_queue(self) -> Self:
+        size_bytes = len(self.model_dump_json().encode())
+        if size_bytes > MAX_BODY_BYTES:
+            msg = f"job is {size_bytes} bytes long, at most {MAX_BODY_BYTES} are taken"
+            raise ValueError(msg)
+        return self
+
+
+class Usage(Message):
+    """What one reply took."""
+
+    prompt_tokens: Annotated[int, Field(ge=0)]
+    completion_tokens: Annotated[int, Field(ge=0)]
+    queue_ms: Annotated[int, Field(ge=0)]
+    """From submission to the claim that led to this reply."""
+    first_token_ms: Annotated[int, Field(ge=0)] | None
+    """From that claim to the first token; None where there is none."""
+    total_ms: Annotated[int, Field(ge=0)]
+    """From submission to the last token."""
+
+
+class Started(Message):
+    """An engine has begun. `attempt` counts from 1; a later attempt starts the text afresh."""
+
+    kind: Literal["started"] = "started"
+    attempt: Annotated[int, Field(ge=1)]
+    model_name: str
+
+
+class Delta(Message):
+    """More text. `offset_bytes` is where it begins in the UTF-8 text of this attempt."""
+
+    kind: Literal["delta"] = "delta"
+    offset_bytes: Annotated[int, Field(ge=0)]
+    text: str
+
+
+class Retried(Message):
+    """The engine was lost; the job waits for another one, and the text starts afresh."""
+
+    kind: Literal["retried"] = "retried"
+    attempt: Annotated[int, Field(ge=1)]
+
+
+class Done(Message):
+    """The last word of a reply that ended well."""
+
+    kind: Literal["done"] = "done"
+    finish_reason: FinishReason
+    usage: Usage
+    model_name: str
+    seed: Annotated[int, Field(ge=0, le=2**63 - 1)]
+
+
+class Failed(Message):
+    """The last word of a reply that did not: `message` is a whole sentence for a person."""
+
+    kind: Literal["failed"] = "failed"
+    code: ErrorCode
+    message: str
+
+
+Outcome = Annotated[Done | Failed, Field(discriminator="kind")]
+"""Every job ends with exactly one of these."""
+Event = Annotated[Started | Delta | Retried | Done | Failed, Field(discriminator="kind")]
+
+outcome_adapter: TypeAdapter[Done | Failed] = TypeAdapter(Outcome)
+event_adapter: TypeAdapter[Started | Delta | Retried | Done | Failed] = TypeAdapter(Event)
+
+
+def explain(error: ValidationError) -> str:
+    """Say in one sentence what is wrong with the first bad field.
+
+    >>> try:
+    ...     SamplingParams(temperature=3)
+    ... except ValidationError as error:
+    ...     explain(error)
+    'temperature: input should be less than or equal to 2, not 3.'
+    """
+    first = error.errors(include_url=False)[0]
+    field = ".".join(str(part) for part in first["loc"])
+    said = first["msg"].removeprefix("Value error, ")
+    said = said[:1].lower() + said[1:]
+    if not field:
+        return f"{said}."
+    value = repr(first["input"])
+    shown = value if len(value) <= 60 else f"{value[:57]}..."
+    return f"{field}: {said}, not {shown}."

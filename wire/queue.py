@@ -1,0 +1,317 @@
+"""JobQueue: jobs in Redis. Owns what the keys hold; knows neither Discord nor models.
+
+State is truth, events are hints: a job's hash and its text always hold everything.
+"""
+
+import codecs
+import json
+import secrets
+import time
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib.resources import files
+from typing import cast
+
+from pydantic import ValidationError
+from redis.asyncio import Redis
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from wire import keys
+from wire.connection import BLOCK_MAX_S
+from wire.jobs import MAX_TEXT_BYTES, ErrorCode, Failed, Job, explain, outcome_adapter
+from wire.records import (
+    Admission,
+    Bounds,
+    Claimed,
+    Hint,
+    JobRecord,
+    JobState,
+    Outcome,
+    Progress,
+    QueueStats,
+    Submitted,
+)
+
+__all__ = [
+    "Admission",
+    "Bounds",
+    "Claimed",
+    "Hint",
+    "JobQueue",
+    "JobRecord",
+    "JobState",
+    "Outcome",
+    "Progress",
+    "QueueStats",
+    "Submitted",
+]
+
+DEFAULT_BOUNDS = Bounds()
+SCRIPTS = (
+    *("submit", "cancel", "snapshot", "place", "note", "tick"),
+    *("claim", "beat", "finish", "release", "leave"),
+)
+HINTS_PER_READ = 500
+
+LAST_WORDS = {
+    ErrorCode.DEADLINE: "This took too long, so it was stopped. Please try again in a while.",
+    ErrorCode.NO_ENGINE: "No engine was there to write this in time. Please try again later.",
+    ErrorCode.ENGINE_LOST: (
+        "Each engine that worked on this stopped unexpectedly, so it was given up. "
+        "Please try a different prompt."
+    ),
+}
+"""What a person is told when the queue itself ends a job."""
+
+
+class JobQueue:
+    """One lane of jobs at one Redis. Every method may be repeated without harm.
+
+    Every method raises `redis.RedisError` when Redis cannot be reached or refuses. Time is
+    Redis's own, so the clocks of bots and engines need not agree.
+    """
+
+    def __init__(
+        self,
+        redis: Redis,
+        *,
+        lane: int = 0,
+        lease_ms: int = keys.LEASE_MS,
+        max_attempts: int = keys.MAX_ATTEMPTS,
+        record_ttl_s: int = keys.RECORD_TTL_S,
+    ) -> None:
+        """Use `redis`, as `wire.connection.connect` makes it (answers are bytes)."""
+        self._redis = redis
+        self._lane = keys.Lane(lane)
+        # A registered script sends its hash, and its source where Redis has lost it.
+        self._scripts = {name: redis.register_script(_source(name)) for name in SCRIPTS}
+        self._settings = json.dumps(
+            {
+                "lease_ms": lease_ms,
+                "max_attempts": max_attempts,
+                "record_ttl_s": record_ttl_s,
+                "freeze_gap_ms": keys.FREEZE_GAP_MS,
+                "engine_alive_ms": keys.ENGINE_ALIVE_MS,
+                "engine_forget_ms": keys.ENGINE_FORGET_MS,
+                "stream_max_entries": keys.STREAM_MAX_ENTRIES,
+                "day_s": keys.DAY_S,
+                "reap_batch": keys.REAP_BATCH,
+                "audit_max_jobs": keys.AUDIT_MAX_JOBS,
+                "dead_max": keys.DEAD_MAX,
+                "max_text_bytes": MAX_TEXT_BYTES,
+                "outcomes": {
+                    code: Failed(code=code, message=said).model_dump_json()
+                    for code, said in LAST_WORDS.items()
+                },
+            }
+        )
+
+    async def submit(self, job: Job, bounds: Bounds = DEFAULT_BOUNDS) -> Submitted:
+        """Put a job into its user's line, or say why not.
+
+        What is left until the job's deadline is measured with this machine's clock, and counted
+        down with Redis's. A call that lost its answer is repeated and answered as the first was;
+        only another call with the same job_id is a duplicate.
+        """
+        ttl_ms = job.deadline_unix_ms - int(time.time() * 1000)
+        args = (
+            *(job.job_id, job.user_id, job.bot_id, job.model_dump_json(), ttl_ms),
+            *(job.params.seed or 0, secrets.token_hex(8)),
+            *(bounds.max_waiting, bounds.max_unfinished_per_user),
+        )
+        try:
+            answer = await self._run("submit", *args)
+        except RedisTimeoutError:
+            answer = await self._run("submit", *args)
+        admission, num_waiting, num_engines = cast("tuple[bytes, int, int]", answer)
+        return Submitted(Admission(admission.decode()), num_waiting, num_engines)
+
+    async def cancel(self, job_id: str) -> bool:
+        """Stop a job: a waiting one now, a running one at its engine's next beat.
+
+        Returns:
+            False when the job is unknown or has ended already.
+        """
+        return bool(await self._run("cancel", job_id))
+
+    async def snapshot(self, job_id: str) -> JobRecord | None:
+        """Read a job and its text as they are at one moment; None when Redis has forgotten it.
+
+        Raises:
+            pydantic.ValidationError: When a program of another wire version wrote the job.
+        """
+        answer = await self._run("snapshot", job_id)
+        flat, text = cast("tuple[list[bytes], bytes]", answer)
+        names = [name.decode() for name in flat[::2]]
+        fields = dict(zip(names, flat[1::2], strict=True))
+        return _read_record(fields, text) if "state" in fields else None
+
+    async def place(self, job_id: str) -> int | None:
+        """Estimate a job's place in line: 1 is next, None is not waiting.
+
+        It counts the jobs that begin sooner if nobody else comes: all suspects, and then, users
+        taking turns, those whose turn is before this one's. Newcomers with shorter lines can still
+        overtake the later jobs of a user, and a job ahead that is cancelled brings it forward.
+        """
+        num_ahead = cast("int", await self._run("place", job_id))
+        return None if num_ahead < 0 else num_ahead + 1
+
+    async def note_messages(self, job_id: str, message_ids: Sequence[int]) -> None:
+        """Write down which messages show a job, part by part; nothing for a forgotten job."""
+        await self._run("note", job_id, ",".join(str(each) for each in message_ids))
+
+    async def own(self, bot_id: str) -> frozenset[str]:
+        """List the jobs that this bot submitted and whose last word it has not yet shown."""
+        members = await self._redis.smembers(self._lane.own(bot_id))
+        return frozenset(cast("bytes", member).decode() for member in members)
+
+    async def shown(self, bot_id: str, job_id: str) -> None:
+        """Note that the last word on a job is shown (or that nobody can be told any more)."""
+        await self._redis.srem(self._lane.own(bot_id), job_id)
+
+    async def last_hint_id(self, bot_id: str) -> str:
+        """Say where this bot's stream ends now; "0-0" when nothing was ever written to it."""
+        newest = await self._redis.xrevrange(self._lane.events(bot_id), count=1)
+        return cast("list[tuple[bytes, object]]", newest)[0][0].decode() if newest else "0-0"
+
+    async def hints(self, bot_id: str, after: str, block_ms: int = 2000) -> list[Hint]:
+        """Read on in this bot's stream, waiting for news if there are none.
+
+        Args:
+            bot_id: Whose stream.
+            after: The last hint's `entry_id`, or what `last_hint_id` said.
+            block_ms: How long to wait, at most two seconds; 0 does not wait.
+        """
+        streams = await self._redis.xread(
+            {self._lane.events(bot_id): after},
+            count=HINTS_PER_READ,
+            block=min(block_ms, int(BLOCK_MAX_S * 1000)) or None,
+        )
+        answer = cast("list[tuple[bytes, list[tuple[bytes, dict[bytes, bytes]]]]]", streams or [])
+        return [
+            _read_hint(entry_id, fields) for _, entries in answer for entry_id, fields in entries
+        ]
+
+    async def tick(self) -> QueueStats:
+        """Keep deadlines and leases, repair what was lost of the indexes, and count.
+
+        Bots and engines call it every `wire.keys.TICK_INTERVAL_S`.
+        """
+        answer = cast("list[int | bytes]", await self._run("tick"))
+        num_waiting, num_running, num_dead = cast("list[int]", answer[:3])
+        names = [each.decode() for each in cast("list[bytes]", answer[3:])]
+        engines = dict(zip(names[::2], names[1::2], strict=True))
+        return QueueStats(num_waiting, num_running, len(engines), engines, num_dead)
+
+    async def claim(
+        self, engine: str, model_name: str, num_free: int, held: Sequence[str]
+    ) -> list[Claimed]:
+        """Take up to `num_free` jobs; also the engine's sign of life.
+
+        Args:
+            engine: A name that no other process has had or will have: the fence stands on it.
+            model_name: What the engine runs, as shown to people.
+            num_free: Free slots; 0 only says that the engine lives.
+            held: Every job that this engine holds, up to and including the answer to `finish` or
+                `release`. What it holds by Redis's account and does not name is handed over again,
+                or counts as lost if it ever wrote to it.
+
+        Returns:
+            At most `num_free` jobs, one suspect among those an engine holds. A job that this
+            version can't read is failed, not returned.
+        """
+        answer = await self._run("claim", engine, model_name, num_free, *held)
+        claimed = []
+        for row in cast("list[tuple[bytes, int, bytes, int, int]]", answer):
+            job_id, attempt, body, waited_ms, suspect = row
+            try:
+                job = Job.model_validate_json(body)
+            except ValidationError as error:
+                said = f"This engine can't read the request: {explain(error)}"
+                progress = Progress(job_id.decode(), attempt, 0, "")
+                refusal = Failed(code=ErrorCode.INVALID_REQUEST, message=said)
+                await self.finish(engine, progress, refusal)
+            else:
+                claimed.append(Claimed(job, attempt, waited_ms, bool(suspect)))
+        return claimed
+
+    async def beat(self, engine: str, progress: Sequence[Progress]) -> list[int]:
+        """Renew the leases of all running jobs and append what they wrote; a sign of life too.
+
+        Returns:
+            For each item: 0 not this engine's any more (drop it silently), 1 go on, 2 cancel
+            asked, -(1 + n) send again from byte n of the attempt's UTF-8 text.
+        """
+        args = [
+            part
+            for each in progress
+            for part in (each.job_id, each.attempt, each.offset_bytes, each.text)
+        ]
+        return cast("list[int]", await self._run("beat", engine, *args))
+
+    async def finish(self, engine: str, progress: Progress, outcome: Outcome) -> int:
+        """Append the last of the text and end the job.
+
+        Returns:
+            1 ended with this outcome (now or by an earlier call), 0 not this engine's any more,
+            -(1 + n) send again from byte n.
+        """
+        job = (progress.job_id, progress.attempt, progress.offset_bytes, progress.text)
+        return cast("int", await self._run("finish", engine, *job, outcome.model_dump_json()))
+
+    async def release(self, engine: str, job_id: str, attempt: int) -> bool:
+        """Give a job back to the head of its line; the attempt does not count.
+
+        Returns:
+            False when the job is not this engine's any more.
+        """
+        return bool(await self._run("release", engine, job_id, attempt))
+
+    async def leave(self, engine: str) -> None:
+        """Say that an engine is gone: what it wrote to and did not release is lost at once."""
+        await self._run("leave", engine)
+
+    async def wait_for_work(self, timeout_s: float) -> bool:
+        """Wait until the bell rings for this engine, two seconds at most; then claim.
+
+        Returns:
+            False when the time ran out. Claim all the same: a bell can be lost.
+        """
+        # To Redis, 0 is for ever.
+        timeout_s = min(max(timeout_s, 0.01), BLOCK_MAX_S)
+        return await self._redis.blpop([self._lane.bell], timeout_s) is not None
+
+    async def _run(self, script: str, *args: str | int) -> object:
+        call = self._scripts[script]
+        answer: object = await call([self._lane.prefix], [self._settings, *args])
+        return answer
+
+
+@cache
+def _source(script: str) -> str:
+    folder = files("wire") / "scripts"
+    return "".join((folder / f"{name}.lua").read_text("utf-8") for name in ("common", script))
+
+
+def _read_record(fields: Mapping[str, bytes], text: bytes) -> JobRecord:
+    def read(name: str) -> str:
+        return fields.get(name, b"").decode()
+
+    # An append may have ended inside a character; its rest is still to come.
+    whole = codecs.getincrementaldecoder("utf-8")("replace").decode(text)
+    return JobRecord(
+        job=Job.model_validate_json(fields["body"]),
+        state=JobState(read("state")),
+        attempt=int(read("attempt")),
+        text=whole,
+        engine=read("engine") or None,
+        model_name=read("model") or None,
+        cancel_requested=read("cancel") == "1",
+        outcome=outcome_adapter.validate_json(fields["outcome"]) if "outcome" in fields else None,
+        message_ids=tuple(int(each) for each in read("messages").split(",") if each),
+    )
+
+
+def _read_hint(entry_id: bytes, fields: Mapping[bytes, bytes]) -> Hint:
+    job_id, attempt, kind = (fields[name].decode() for name in (b"job", b"attempt", b"kind"))
+    return Hint(job_id, int(attempt), kind, entry_id.decode())

@@ -1,0 +1,6 @@
+-- Note which messages show a job: id, message ids. Returns 0 for a job that Redis has forgotten:
+-- a bare HSET would make a hash that never expires.
+begin_even_when_full()
+if redis.call('HEXISTS', job_key(ARGV[2]), 'state') == 0 then return 0 end
+redis.call('HSET', job_key(ARGV[2]), 'messages', ARGV[3])
+return 1
