@@ -1,11 +1,13 @@
 """How a program reaches Redis: timeouts, retries, and a URL fit for logs. Knows no keys."""
 
+import asyncio
 import re
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from redis.asyncio import Redis
+from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import EqualJitterBackoff
 
@@ -36,7 +38,7 @@ def connect(url: str) -> Redis:
     Raises:
         ValueError: When the URL has no such scheme or its options can't be read.
     """
-    return Redis.from_url(
+    client = Redis.from_url(
         url,
         protocol=2,  # the shapes of answers differ between protocols
         decode_responses=False,
@@ -47,6 +49,26 @@ def connect(url: str) -> Redis:
         socket_connect_timeout=CONNECT_TIMEOUT_S,
         health_check_interval=HEALTH_CHECK_INTERVAL_S,
     )
+    pool = client.connection_pool
+    pool.connection_class = type("Connection", (_HeedsCancellation, pool.connection_class), {})
+    return client
+
+
+class _HeedsCancellation(AbstractConnection):
+    """Does not lose a cancellation that comes while a command is sent.
+
+    redis-py sends through `asyncio.wait_for`, which up to Python 3.11 swallows a cancellation that
+    comes as it finishes: https://github.com/python/cpython/issues/86296. Can go with Python 3.11.
+    """
+
+    async def send_packed_command(self, command: Any, check_health: bool = True) -> None:  # noqa: FBT001, FBT002 - redis-py's own signature
+        task = asyncio.current_task()
+        before = task.cancelling() if task else 0
+        await super().send_packed_command(command, check_health)
+        if task and task.cancelling() > before:
+            # The answer will not be read, so nothing else may be sent here.
+            await self.disconnect(nowait=True)
+            raise asyncio.CancelledError
 
 
 class _ShortRetry(Retry):

@@ -72,3 +72,15 @@ async def test_a_silent_server_costs_one_timeout(own_redis_server, connected):
 )
 def test_a_url_for_logs_hides_the_password_and_nothing_else(url, shown):
     assert hide_password(url) == shown
+
+
+async def test_no_cancellation_is_lost_wherever_a_call_stands(redis):
+    await redis.ping()
+    for num_turns in range(60):
+        call = asyncio.create_task(redis.get("key"))
+        for _ in range(num_turns % 12):
+            await asyncio.sleep(0)
+        if call.cancel():
+            with pytest.raises(asyncio.CancelledError):
+                await call
+    assert await redis.set("key", "fine") is True
