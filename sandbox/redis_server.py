@@ -2,24 +2,21 @@
 
 import asyncio
 import contextlib
-import ctypes
 import importlib.util
 import shutil
 import signal
-import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from sandbox.orphans import die_with_parent
+
 START_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 10.0
 PING_INTERVAL_S = 0.02
-PR_SET_PDEATHSIG = 1
-"""From linux/prctl.h: the signal a process gets when its parent dies."""
 
 
 class RedisServerError(RuntimeError):
@@ -85,7 +82,7 @@ class RedisServer:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                preexec_fn=_die_with_parent(),
+                preexec_fn=die_with_parent(),
                 # Ctrl-C in a terminal reaches the whole group; the server must outlive its users.
                 start_new_session=True,
             )
@@ -176,17 +173,3 @@ class RedisServer:
     def _last_log(self) -> str:
         lines = (self._folder / "log").read_text("utf-8", "replace").splitlines()
         return f"It last wrote: {lines[-1]}" if lines else "It wrote nothing."
-
-
-def _die_with_parent() -> Callable[[], None] | None:
-    """Make the child ask for SIGKILL when its parent is gone.
-
-    A test run or demo that is itself killed cleans nothing up; Linux can do it in its stead.
-    Elsewhere the server stays until it is ended by hand. To Linux the parent is the thread that
-    started the child, so `start` belongs in the main one.
-    """
-    if sys.platform != "linux":
-        return None
-    # The library is loaded before the fork: between fork and exec little is safe to do.
-    libc = ctypes.CDLL(None, use_errno=True)
-    return lambda: libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

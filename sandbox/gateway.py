@@ -1,0 +1,284 @@
+"""The gateway: sessions, their numbered events, resuming; knows the world only by its events.
+
+Source: discord.com/developers/docs, "Gateway" and "Gateway Events". Frames are plain text,
+which clients accept whatever compression they asked for.
+"""
+
+import asyncio
+import contextlib
+import json
+import secrets
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+from aiohttp import WSMsgType, web
+
+from sandbox.events import PRIVILEGED, Intents, channel_of, needed_intent, payload
+from sandbox.model import Channel, Json
+from sandbox.payloads import View, user_json
+from sandbox.world import Event, World
+
+HEARTBEAT_INTERVAL_MS = 41_250
+REPLAYED_EVENTS = 1000
+
+
+class Op(IntEnum):
+    """Gateway opcodes."""
+
+    DISPATCH = 0
+    HEARTBEAT = 1
+    IDENTIFY = 2
+    PRESENCE = 3
+    VOICE_STATE = 4
+    RESUME = 6
+    RECONNECT = 7
+    REQUEST_MEMBERS = 8
+    INVALID_SESSION = 9
+    HELLO = 10
+    HEARTBEAT_ACK = 11
+
+
+class Close(IntEnum):
+    """Close codes; a client may resume after the first only."""
+
+    UNKNOWN_ERROR = 4000
+    UNKNOWN_OPCODE = 4001
+    DECODE_ERROR = 4002
+    NOT_AUTHENTICATED = 4003
+    AUTHENTICATION_FAILED = 4004
+    ALREADY_AUTHENTICATED = 4005
+    INVALID_SHARD = 4010
+    DISALLOWED_INTENTS = 4014
+
+
+class CloseConnectionError(Exception):
+    """The client did what Discord closes a connection for."""
+
+    def __init__(self, code: Close) -> None:
+        super().__init__(code.name)
+        self.code = code
+
+
+@dataclass(eq=False, repr=False)
+class Session:
+    """What the gateway keeps of one IDENTIFY: it outlives its connections."""
+
+    intents: Intents
+    shard: int
+    shard_count: int
+    session_id: str = field(default_factory=lambda: secrets.token_hex(16))
+    sequence: int = 0
+    sent: deque[tuple[int, str]] = field(default_factory=lambda: deque(maxlen=REPLAYED_EVENTS))
+    connection: "Connection | None" = None
+
+    def dispatch(self, name: str, data: Json, copies: int = 1) -> None:
+        """Number an event, keep it for a resume, and send it if somebody is connected."""
+        for _ in range(copies):
+            self.sequence += 1
+            frame = json.dumps({"op": Op.DISPATCH, "t": name, "s": self.sequence, "d": data})
+            self.sent.append((self.sequence, frame))
+            if self.connection is not None:
+                self.connection.send(frame)
+
+
+class Connection:
+    """One WebSocket: frames leave in the order they were put in."""
+
+    def __init__(self, socket: web.WebSocketResponse) -> None:
+        self.socket = socket
+        self.session: Session | None = None
+        self._outbox: asyncio.Queue[str] = asyncio.Queue()
+
+    def send(self, frame: str) -> None:
+        """Put a frame in line."""
+        self._outbox.put_nowait(frame)
+
+    def send_op(self, op: Op, data: object = None) -> None:
+        """Put a frame that is no event in line."""
+        self.send(json.dumps({"op": op, "d": data, "s": None, "t": None}))
+
+    async def write(self) -> None:
+        """Send what is in line until the socket closes."""
+        with contextlib.suppress(ConnectionError):
+            while True:
+                await self.socket.send_str(await self._outbox.get())
+
+
+class Gateway:
+    """Accepts connections and turns the world's events into frames.
+
+    Args:
+        world: Whose events are sent.
+        token: The bot's token.
+        view: How a bot with these intents sees the world.
+        allowed: The privileged intents that are switched on for the bot.
+        url: Where the gateway is reached.
+        on_ready: Called when a READY has been sent.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        *,
+        token: str,
+        view: Callable[[Intents], View],
+        allowed: Intents,
+        url: Callable[[], str],
+        on_ready: Callable[[], None],
+    ) -> None:
+        self._world = world
+        self._token = token
+        self._view = view
+        self._allowed = allowed
+        self._url = url
+        self._on_ready = on_ready
+        self.sessions: dict[str, Session] = {}
+        self.event_copies = 1
+        """How often each event is sent; Discord promises at least once, not exactly once."""
+        world.listen(self._on_event)
+
+    @property
+    def num_connected(self) -> int:
+        """How many sessions somebody is connected to."""
+        return sum(session.connection is not None for session in self.sessions.values())
+
+    async def accept(self, request: web.Request) -> web.WebSocketResponse:
+        """Serve one connection until it closes."""
+        socket = web.WebSocketResponse(max_msg_size=4096, timeout=1.0)
+        await socket.prepare(request)
+        connection = Connection(socket)
+        connection.send_op(Op.HELLO, {"heartbeat_interval": HEARTBEAT_INTERVAL_MS})
+        writer = asyncio.create_task(connection.write())
+        try:
+            async for message in socket:
+                if message.type is WSMsgType.TEXT:
+                    self._receive(connection, message.data)
+        except CloseConnectionError as error:
+            await socket.close(code=error.code, message=error.code.name.encode())
+        finally:
+            writer.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await writer
+            self._leave(connection)
+        return socket
+
+    def _leave(self, connection: Connection) -> None:
+        session = connection.session
+        if session is None or session.connection is not connection:
+            return
+        session.connection = None
+        # A client that says goodbye with 1000 or 1001 ends its session.
+        if connection.socket.close_code in {1000, 1001}:
+            self.sessions.pop(session.session_id, None)
+        self._world.wake()
+
+    def _receive(self, connection: Connection, text: str) -> None:
+        try:
+            frame = json.loads(text)
+            op, data = Op(frame["op"]), frame.get("d")
+        except (ValueError, KeyError, TypeError) as error:
+            known = isinstance(error, ValueError) and not isinstance(error, json.JSONDecodeError)
+            raise CloseConnectionError(
+                Close.UNKNOWN_OPCODE if known else Close.DECODE_ERROR
+            ) from error
+        match op:
+            case Op.HEARTBEAT:
+                connection.send_op(Op.HEARTBEAT_ACK)
+            case Op.IDENTIFY:
+                self._identify(connection, data)
+            case Op.RESUME:
+                self._resume(connection, data)
+            case Op.PRESENCE | Op.VOICE_STATE | Op.REQUEST_MEMBERS:
+                if connection.session is None:
+                    raise CloseConnectionError(Close.NOT_AUTHENTICATED)
+            case _:
+                raise CloseConnectionError(Close.UNKNOWN_OPCODE)
+
+    def _identify(self, connection: Connection, data: Json) -> None:
+        if connection.session is not None:
+            raise CloseConnectionError(Close.ALREADY_AUTHENTICATED)
+        if data.get("token") != self._token:
+            raise CloseConnectionError(Close.AUTHENTICATION_FAILED)
+        intents = Intents(data.get("intents", 0))
+        if intents & PRIVILEGED & ~self._allowed:
+            raise CloseConnectionError(Close.DISALLOWED_INTENTS)
+        shard, shard_count = data.get("shard", (0, 1))
+        if not 0 <= shard < shard_count:
+            raise CloseConnectionError(Close.INVALID_SHARD)
+        session = Session(intents, shard, shard_count, connection=connection)
+        connection.session = session
+        self.sessions[session.session_id] = session
+        self._greet(session)
+        self._on_ready()
+
+    def _greet(self, session: Session) -> None:
+        guild = self._world.guild
+        here = self._serves(session, self._world.general)
+        ready = {
+            "v": 10,
+            "user": user_json(self._world.bot),
+            "guilds": [{"id": str(guild.id), "unavailable": True}] if here else [],
+            "session_id": session.session_id,
+            "resume_gateway_url": self._url(),
+            "shard": [session.shard, session.shard_count],
+            "application": {"id": str(self._world.bot.id), "flags": 0},
+        }
+        session.dispatch("READY", ready)
+        if here and session.intents & Intents.GUILDS:
+            session.dispatch("GUILD_CREATE", self._view(session.intents).guild())
+
+    def _resume(self, connection: Connection, data: Json) -> None:
+        session = self.sessions.get(str(data.get("session_id")))
+        if data.get("token") != self._token:
+            raise CloseConnectionError(Close.AUTHENTICATION_FAILED)
+        if session is None:
+            connection.send_op(Op.INVALID_SESSION, data=False)
+            return
+        session.connection = connection
+        connection.session = session
+        for sequence, frame in list(session.sent):
+            if sequence > int(data.get("seq") or 0):
+                connection.send(frame)
+        session.dispatch("RESUMED", {})
+        self._world.wake()
+
+    def _serves(self, session: Session, channel: Channel) -> bool:
+        if channel.guild is None:
+            return session.shard == 0
+        return (channel.guild.id >> 22) % session.shard_count == session.shard
+
+    def _on_event(self, event: Event) -> None:
+        channel = channel_of(event)
+        if channel is None:
+            return
+        needed = needed_intent(event, channel)
+        for session in self.sessions.values():
+            if self._serves(session, channel) and needed in session.intents:
+                data = payload(self._view(session.intents), event)
+                session.dispatch(event.name, data, self.event_copies)
+
+    async def drop(self, *, resumable: bool = True) -> None:
+        """Close every connection; without `resumable` the sessions are forgotten too."""
+        connections = [s.connection for s in self.sessions.values() if s.connection is not None]
+        for session in self.sessions.values():
+            session.connection = None
+        if not resumable:
+            self.sessions.clear()
+        for connection in connections:
+            await connection.socket.close(code=Close.UNKNOWN_ERROR)
+
+    def ask_to_reconnect(self) -> None:
+        """Send RECONNECT (op 7) to every connection."""
+        for session in self.sessions.values():
+            if session.connection is not None:
+                session.connection.send_op(Op.RECONNECT)
+
+    def invalidate(self, *, resumable: bool) -> None:
+        """Send INVALID_SESSION (op 9); without `resumable` the sessions are forgotten."""
+        for session in list(self.sessions.values()):
+            if session.connection is not None:
+                session.connection.send_op(Op.INVALID_SESSION, data=resumable)
+        if not resumable:
+            self.sessions.clear()
