@@ -1,0 +1,1 @@
+"""The bot: people's messages in, labelled messages out. It has no model and no tokenizer."""

@@ -1,0 +1,175 @@
+"""`python -m bot run | invite`: settings, Redis, client, signals, exit codes. Nothing else.
+
+Exit status: 0 after a stop that was asked for, 2 when something keeps the bot from starting.
+"""
+
+import argparse
+import asyncio
+import logging
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
+
+import aiohttp
+import discord
+from pydantic import ValidationError
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from bot.client import BotClient, invite_link
+from bot.discord_api import use_discord_at
+from bot.settings import TOKEN_PAGE, BotSettings, explain_settings
+from wire.connection import connect, hide_password
+from wire.queue import Bounds, JobQueue
+
+_log = logging.getLogger("bot")
+
+EXIT_CANNOT_START = 2
+CLOSED_FOR_BAD_TOKEN = 4004
+RETRY_S = 5.0
+LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+C = TypeVar("C", bound=discord.Client)
+
+
+class StartError(Exception):
+    """What keeps the bot from starting, as a sentence for a person."""
+
+
+def main() -> None:
+    """Run the command line and exit."""
+    parser = argparse.ArgumentParser(prog="bot", description="Ovid's Discord bot.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("run", help="answer people until stopped")
+    commands.add_parser("invite", help="print the link that adds the bot to a server")
+    command = parser.parse_args().command
+    try:
+        settings = read_settings()
+        configure_logging(settings.log_level)
+        asyncio.run(_until_stopped(run(settings) if command == "run" else invite(settings)))
+    except StartError as error:
+        print(error, file=sys.stderr)
+        sys.exit(EXIT_CANNOT_START)
+
+
+def read_settings() -> BotSettings:
+    """Read the settings from the environment and `.env`.
+
+    Raises:
+        StartError: With a sentence for each setting that can't be used.
+    """
+    try:
+        settings = BotSettings()
+    except ValidationError as error:
+        raise StartError("\n".join(explain_settings(error))) from None
+    if not settings.discord_token.get_secret_value().strip():
+        msg = f"DISCORD_TOKEN is not set: make a bot and copy its token at {TOKEN_PAGE}"
+        raise StartError(msg)
+    return settings
+
+
+def configure_logging(level: str) -> None:
+    """Log to standard error.
+
+    discord.py's own logger stays at INFO or above, as its DEBUG shows messages and tokens.
+    """
+    logging.basicConfig(stream=sys.stderr, level=level, format=LOG_FORMAT)
+    discord.VoiceClient.warn_nacl = discord.VoiceClient.warn_dave = False
+    logging.getLogger("discord").setLevel(max(logging.INFO, logging.getLevelName(level)))
+
+
+async def run(settings: BotSettings) -> None:
+    """Answer people, and connect again and again while Discord can't be reached.
+
+    Raises:
+        StartError: Discord does not take the token, or the Redis URL can't be read.
+    """
+    bounds = Bounds(settings.max_waiting, settings.max_unfinished_per_user)
+    async with _connect_redis(settings) as redis:
+        await _look_for_redis(redis, settings)
+
+        async def answer_people(client: BotClient) -> None:
+            _log.info("add the bot to a server: %s", invite_link(client.application_id or 0))
+            await client.connect()
+
+        while True:
+            await at_discord(BotClient(JobQueue(redis), bounds), settings, answer_people)
+            await asyncio.sleep(RETRY_S)
+
+
+async def invite(settings: BotSettings) -> None:
+    """Print the link that adds the bot to a server.
+
+    Raises:
+        StartError: Discord does not take the token, or can't be reached.
+    """
+
+    async def print_link(client: discord.Client) -> None:
+        print(invite_link(client.application_id or 0))
+
+    client = discord.Client(intents=discord.Intents.none())
+    if not await at_discord(client, settings, print_link):
+        msg = "Discord can't be reached, and only it knows the bot's id."
+        raise StartError(msg)
+
+
+async def at_discord(
+    client: C, settings: BotSettings, work: Callable[[C], Awaitable[None]]
+) -> bool:
+    """Log in and do `work`; False when Discord could not be reached, then or later.
+
+    Raises:
+        StartError: Discord does not take the token.
+    """
+    use_discord_at(settings.discord_api, settings.discord_gateway)
+    bad_token = f"Discord does not take DISCORD_TOKEN: reset it and copy it anew at {TOKEN_PAGE}"
+    async with client:
+        try:
+            await client.login(settings.discord_token.get_secret_value())
+            await work(client)
+        except discord.LoginFailure:
+            raise StartError(bad_token) from None
+        except discord.ConnectionClosed as error:
+            if error.code == CLOSED_FOR_BAD_TOKEN:
+                raise StartError(bad_token) from None
+            _log.warning("Discord closed the connection with code %s", error.code)
+        except (aiohttp.ClientError, OSError, discord.DiscordException) as error:
+            _log.warning("Discord can't be reached: %s", error)
+        else:
+            return True
+    return False
+
+
+def _connect_redis(settings: BotSettings) -> Redis:
+    try:
+        return connect(settings.redis_url.get_secret_value())
+    except ValueError as error:
+        msg = f"OVID_REDIS_URL: {error}"
+        raise StartError(msg) from None
+
+
+async def _look_for_redis(redis: Redis, settings: BotSettings) -> None:
+    try:
+        await redis.ping()
+    except RedisError as error:
+        where = hide_password(settings.redis_url.get_secret_value())
+        _log.warning(
+            "Redis does not answer at %s; requests are refused until it does: %s", where, error
+        )
+
+
+async def _until_stopped(work: Coroutine[Any, Any, None]) -> None:
+    """Do `work` until it ends or a signal asks to stop, which is no failure."""
+    task = asyncio.create_task(work)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, task.cancel)
+    try:
+        await task
+    except asyncio.CancelledError:
+        _log.info("stopped")
+
+
+if __name__ == "__main__":
+    main()

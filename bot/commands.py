@@ -1,0 +1,161 @@
+"""What people can say to the bot: mentions, direct messages, `/generate`. Reads Discord's objects.
+
+Each becomes a plain request for `Intake`; a refusal becomes a message. No logic beyond that.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import discord
+from discord import app_commands
+
+from bot.discord_errors import DeniedError, GoneError, UnreachableError, discord_errors
+from bot.origin import InteractionOrigin, MessageOrigin, Origin
+from bot.prompts import Names, build_prompt
+from bot.surface import Surface
+from wire.jobs import MAX_TOKENS_LIMIT, SamplingParams
+
+_log = logging.getLogger(__name__)
+
+MAX_PROMPT_CHARS = 4000
+"""The longest message Discord lets anyone write; more than a context's worth of English."""
+MAX_OPTION_INT = 2**53 - 1
+"""Discord's integers are JSON numbers, exact up to here."""
+ALREADY_ANSWERED = 40060
+DEFER_TRIES = 3
+REFUSAL_TRIES = 5
+REFUSAL_RETRY_S = 0.5
+MAX_NAME_CHARS = 64
+DEFAULTS = SamplingParams()
+
+Answer = Callable[[Origin, str, dict[str, Any]], Awaitable[None]]
+"""Answers a request: where the reply belongs, the prompt, and chosen fields of SamplingParams."""
+
+_WRITTEN_BY_PEOPLE = frozenset((discord.MessageType.default, discord.MessageType.reply))
+
+
+def is_addressed(message: discord.Message, bot_id: int) -> bool:
+    """Say whether a person spoke to the bot: in private, or by mentioning or replying to it.
+
+    Bots, webhooks and Discord's own notices never do, nor does a role or `@everyone`.
+    """
+    if message.author.bot or message.webhook_id is not None:
+        return False
+    if message.type not in _WRITTEN_BY_PEOPLE:
+        return False
+    return message.guild is None or any(user.id == bot_id for user in message.mentions)
+
+
+def request_of(message: discord.Message, bot_id: int) -> tuple[MessageOrigin, str]:
+    """Read a message as where the reply belongs, and the prompt."""
+    origin = MessageOrigin(
+        channel_id=message.channel.id,
+        message_id=message.id,
+        asker_id=message.author.id,
+        locale=str(message.guild.preferred_locale) if message.guild else None,
+    )
+    names = Names(
+        users={user.id: user.display_name for user in message.mentions},
+        roles={role.id: role.name for role in message.role_mentions},
+        channels={
+            channel.id: channel.name
+            for channel in message.channel_mentions
+            if isinstance(channel, (discord.abc.GuildChannel, discord.Thread))
+        },
+    )
+    return origin, build_prompt(message.content, bot_id, names)
+
+
+async def refuse(surface: Surface, job_id: str, sentence: str) -> None:
+    """Answer with a sentence; a few tries, then the log.
+
+    Raises:
+        DeniedError: The bot may not write there.
+    """
+    for attempt in range(REFUSAL_TRIES):
+        try:
+            await surface.refuse(sentence)
+        except GoneError:
+            return
+        except UnreachableError as error:
+            _log.info("job %s: its refusal could not be shown: %s", job_id, error)
+            await asyncio.sleep(REFUSAL_RETRY_S * 2**attempt)
+        else:
+            return
+
+
+def generate_command(answer: Answer) -> app_commands.Command[Any, Any, None]:
+    """Make the command `/generate`, whose requests go to `answer`."""
+
+    @app_commands.command(name="generate", description="Let GPT-2 write a text")
+    @app_commands.describe(
+        prompt="How the text begins. GPT-2 goes on from there; it follows no instructions.",
+        length=f"At most so many tokens, about 4 letters each (default {DEFAULTS.max_tokens})",
+        temperature=f"0 always takes the likeliest, 2 is wild (default {DEFAULTS.temperature:g})",
+        top_k=f"Choose among the k likeliest tokens, 0 among all (default {DEFAULTS.top_k})",
+        top_p=f"Choose among the likeliest that make up p (default {DEFAULTS.top_p:g}, all)",
+        seed="The same seed gives the same text again (default: a new one)",
+    )
+    async def generate(
+        interaction: discord.Interaction[Any],
+        prompt: app_commands.Range[str, 0, MAX_PROMPT_CHARS] = "",
+        length: app_commands.Range[int, 1, MAX_TOKENS_LIMIT] = DEFAULTS.max_tokens,
+        temperature: app_commands.Range[float, 0.0, 2.0] = DEFAULTS.temperature,
+        top_k: app_commands.Range[int, 0, 50257] = DEFAULTS.top_k,
+        top_p: app_commands.Range[float, 0.01, 1.0] = DEFAULTS.top_p,
+        seed: app_commands.Range[int, 0, MAX_OPTION_INT] | None = None,
+    ) -> None:
+        options = {
+            "max_tokens": length,
+            "temperature": temperature,
+            "top_k": top_k,
+            "top_p": top_p,
+            "seed": seed,
+        }
+        if await defer(interaction):
+            await answer(interaction_origin(interaction), prompt.strip(), options)
+
+    return generate
+
+
+async def defer(interaction: discord.Interaction[Any]) -> bool:
+    """Tell Discord within its three seconds that an answer will come; False if it is too late.
+
+    Of two bots with one token, and of two tries when an answer was lost, one is told that the
+    other was first: that is as good.
+    """
+    for _ in range(DEFER_TRIES):
+        try:
+            with discord_errors():
+                await interaction.response.defer(thinking=True)
+        except DeniedError as error:
+            return error.code == ALREADY_ANSWERED
+        except GoneError as error:
+            _log.warning("interaction %d: too late to answer it: %s", interaction.id, error)
+            return False
+        except UnreachableError as error:
+            _log.info("interaction %d: deferring it failed: %s", interaction.id, error)
+        else:
+            break
+    return True
+
+
+def interaction_origin(interaction: discord.Interaction[Any]) -> InteractionOrigin:
+    """Read a slash command as where its reply belongs."""
+    in_guild = interaction.guild_id is not None
+    is_thread = isinstance(interaction.channel, discord.Thread)
+    rights = interaction.app_permissions
+    may_send = rights.send_messages_in_threads if is_thread else rights.send_messages
+    may_post = (may_send and rights.view_channel) if in_guild else interaction.context.dm_channel
+    return InteractionOrigin(
+        channel_id=interaction.channel_id or 0,
+        interaction_id=interaction.id,
+        application_id=interaction.application_id,
+        token=interaction.token,
+        asker_id=interaction.user.id,
+        asker_name=interaction.user.display_name[:MAX_NAME_CHARS],
+        locale=str(interaction.guild_locale or interaction.locale),
+        may_post=may_post,
+    )

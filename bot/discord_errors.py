@@ -1,0 +1,43 @@
+"""Discord's many ways to refuse, made into three: it is gone, it is not allowed, or try later."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import aiohttp
+import discord
+
+
+class GoneError(Exception):
+    """The message, its channel, or the right to answer an interaction no longer exists."""
+
+
+class DeniedError(Exception):
+    """Discord does not allow it, now or later. `code` is Discord's own."""
+
+    def __init__(self, said: str, code: int) -> None:
+        super().__init__(said)
+        self.code = code
+
+
+class UnreachableError(Exception):
+    """Discord could not be reached or is out of order; what was asked may or may not be done."""
+
+
+@contextmanager
+def discord_errors() -> Iterator[None]:
+    """Turn what discord.py and its transport raise into the three.
+
+    Only numbers are kept of an answer, since its words may quote a message.
+    """
+    try:
+        yield
+    except discord.HTTPException as error:
+        said = f"Discord answered {error.status}, code {error.code}"
+        # 401 is what an interaction's token is answered with when its 15 minutes are over.
+        if error.status in {401, 404}:
+            raise GoneError(said) from error
+        if error.status == 429 or error.status >= 500:
+            raise UnreachableError(said) from error
+        raise DeniedError(said, error.code) from error
+    except (aiohttp.ClientError, OSError) as error:
+        raise UnreachableError(type(error).__name__) from error

@@ -1,0 +1,231 @@
+"""Follow the queue for all replies of this bot: who is live, whom to wake, what to adopt.
+
+Owns the live replies. The stream of hints only makes it fast: every few seconds it reads which
+jobs are its own, and takes up those that nobody here shows, whoever submitted them.
+"""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Awaitable, Callable
+
+from pydantic import ValidationError
+from redis.exceptions import RedisError
+
+from bot import replies
+from bot.discord_errors import DeniedError, GoneError, UnreachableError
+from bot.live_reply import LiveReply
+from bot.origin import Origin, load_origin, origin_of_lost_job
+from bot.pace import Pace
+from bot.recent import Recent
+from bot.supervise import supervised
+from bot.surface import Surface
+from wire.keys import TICK_INTERVAL_S
+from wire.queue import JobQueue, JobRecord
+
+_log = logging.getLogger(__name__)
+
+RECONCILE_INTERVAL_S = 5.0
+OUTAGE_PAUSE_S = 1.0
+MAX_CRASHES = 3
+"""How often a reply may fail for a reason nobody foresaw before it is given up."""
+
+SurfaceOf = Callable[[Origin, str], Surface]
+TellDenied = Callable[[Origin], Awaitable[None]]
+
+
+class Follower:
+    """All replies of one bot that have not had their last word.
+
+    Args:
+        queue: The jobs.
+        bot_id: Whose jobs.
+        surface_of: Makes the place where a job's reply is shown.
+        tell_denied: Tells who asked that the bot may not write there.
+        pace: The edit budget.
+    """
+
+    def __init__(
+        self,
+        queue: JobQueue,
+        bot_id: str,
+        *,
+        surface_of: SurfaceOf,
+        tell_denied: TellDenied,
+        pace: Pace,
+    ) -> None:
+        self._queue = queue
+        self._bot_id = bot_id
+        self._surface_of = surface_of
+        self._tell_denied = tell_denied
+        self._pace = pace
+        self._live: dict[str, LiveReply] = {}
+        self._submitting: set[str] = set()
+        self._done = Recent()
+        self._disowned = Recent()
+        self._crashes: Counter[str] = Counter()
+        self._num_engines = 0
+        self._replies: asyncio.TaskGroup | None = None
+        self._redis_is_away = False
+
+    async def run(self) -> None:
+        """Follow the queue until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            self._replies = tasks
+            tasks.create_task(supervised("following hints", self._follow_hints))
+            tasks.create_task(supervised("reconciling", self._reconcile))
+            tasks.create_task(supervised("ticking", self._tick))
+            try:
+                await asyncio.Event().wait()
+            finally:
+                # What is admitted from now on is shown by the next run.
+                self._replies = None
+
+    def expect(self, job_id: str) -> None:
+        """Announce a job that is about to be submitted, so that it is not taken for an orphan."""
+        self._submitting.add(job_id)
+
+    def take(self, job_id: str, origin: Origin, num_engines: int) -> None:
+        """Show the reply to a job that was just admitted."""
+        self._submitting.discard(job_id)
+        self._num_engines = num_engines
+        self._start(job_id, origin, None, is_adopted=False)
+
+    def drop(self, job_id: str) -> None:
+        """Forget a job that was not admitted."""
+        self._submitting.discard(job_id)
+
+    def disown(self, job_id: str) -> None:
+        """Forget a job whose admission is unknown and whose person was told to ask again.
+
+        Should it turn out to be admitted, it is cancelled unseen.
+        """
+        self._submitting.discard(job_id)
+        self._disowned.add(job_id)
+
+    def wake(self, job_id: str) -> bool:
+        """Let a live reply look at its job; False when this bot shows no such reply."""
+        reply = self._live.get(job_id)
+        if reply is not None:
+            reply.wake()
+        return reply is not None
+
+    def _start(
+        self, job_id: str, origin: Origin, record: JobRecord | None, *, is_adopted: bool
+    ) -> None:
+        if job_id in self._live or job_id in self._done or self._replies is None:
+            return
+        reply = LiveReply(
+            job_id,
+            origin,
+            bot_id=self._bot_id,
+            queue=self._queue,
+            surface=self._surface_of(origin, job_id),
+            pace=self._pace,
+            num_engines=lambda: self._num_engines,
+            record=record,
+            is_adopted=is_adopted,
+        )
+        self._live[job_id] = reply
+        self._replies.create_task(self._show(reply))
+
+    async def _show(self, reply: LiveReply) -> None:
+        try:
+            await reply.run()
+        except DeniedError as error:
+            _log.warning("job %s: the bot may not answer there: %s", reply.job_id, error)
+            self._done.add(reply.job_id)
+            await self._tell_denied(reply.origin)
+        except Exception:  # noqa: BLE001  # one broken reply must not end the others
+            self._crashes[reply.job_id] += 1
+            _log.exception("job %s: showing its reply failed", reply.job_id)
+        else:
+            self._done.add(reply.job_id)
+            self._crashes.pop(reply.job_id, None)
+        finally:
+            del self._live[reply.job_id]
+
+    async def _follow_hints(self) -> None:
+        after: str | None = None
+        while True:
+            try:
+                if after is None:
+                    after = await self._queue.last_hint_id(self._bot_id)
+                    self._wake_all()
+                hints = await self._queue.hints(self._bot_id, after)
+            except RedisError as error:
+                after = None
+                await self._note_outage(error)
+                continue
+            self._note_recovery()
+            for hint in hints:
+                after = hint.entry_id
+                self.wake(hint.job_id)
+
+    def _wake_all(self) -> None:
+        for reply in self._live.values():
+            reply.wake()
+
+    async def _reconcile(self) -> None:
+        while True:
+            try:
+                for job_id in await self._queue.own(self._bot_id):
+                    await self._adopt(job_id)
+            except RedisError as error:
+                await self._note_outage(error)
+            await asyncio.sleep(RECONCILE_INTERVAL_S)
+
+    async def _adopt(self, job_id: str) -> None:
+        if job_id in self._live or job_id in self._submitting or job_id in self._done:
+            return
+        if job_id in self._disowned:
+            await self._close(job_id)
+            return
+        try:
+            record = await self._queue.snapshot(job_id)
+            origin = load_origin(record.job.origin) if record else origin_of_lost_job(job_id)
+        except ValidationError:
+            _log.warning("job %s: a bot of another version wrote it", job_id)
+            record, origin = None, origin_of_lost_job(job_id)
+        if origin is None:
+            _log.warning("job %s: Redis has lost it, and its name does not say where", job_id)
+            await self._close(job_id)
+        elif self._crashes[job_id] < MAX_CRASHES:
+            self._start(job_id, origin, record, is_adopted=True)
+        else:
+            await self._apologise(job_id, origin)
+
+    async def _apologise(self, job_id: str, origin: Origin) -> None:
+        try:
+            await self._surface_of(origin, job_id).refuse(replies.FAILED_HERE)
+        except UnreachableError as error:
+            _log.info("job %s: its end could not be told yet: %s", job_id, error)
+            return
+        except (DeniedError, GoneError) as error:
+            _log.warning("job %s: its end could not be told: %s", job_id, error)
+        await self._close(job_id)
+
+    async def _close(self, job_id: str) -> None:
+        await self._queue.cancel(job_id)
+        await self._queue.shown(self._bot_id, job_id)
+
+    async def _tick(self) -> None:
+        while True:
+            try:
+                stats = await self._queue.tick()
+            except RedisError as error:
+                await self._note_outage(error)
+                continue
+            self._num_engines = stats.num_engines
+            await asyncio.sleep(TICK_INTERVAL_S)
+
+    async def _note_outage(self, error: RedisError) -> None:
+        if not self._redis_is_away:
+            _log.warning("Redis does not answer; it is asked until it does: %s", error)
+        self._redis_is_away = True
+        await asyncio.sleep(OUTAGE_PAUSE_S)
+
+    def _note_recovery(self) -> None:
+        if self._redis_is_away:
+            _log.info("Redis answers again")
+        self._redis_is_away = False

@@ -1,0 +1,178 @@
+"""One reply, from the first word about it to the last: an asyncio task that is woken by hints.
+
+Level-triggered: each round reads the job's record and makes the messages look like it, so nothing
+depends on having seen what happened in between. Owns the reply's editor; knows no Discord object.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import TypeVar
+
+from redis.exceptions import RedisError
+
+from bot.discord_errors import DeniedError, GoneError, UnreachableError
+from bot.message_editor import MessageEditor
+from bot.origin import Origin
+from bot.pace import Pace
+from bot.reply_view import View, view_of, view_of_forgotten
+from bot.surface import Surface
+from wire.queue import JobQueue, JobRecord, JobState
+
+_log = logging.getLogger(__name__)
+
+POLL_INTERVAL_S = 5.0
+"""How often a record is read without a hint."""
+PATIENCE_S = 1.0
+"""How long a reply may be without text before a message says that it is on its way."""
+RETRY_MIN_S, RETRY_MAX_S = 0.25, 5.0
+
+T = TypeVar("T")
+
+
+class LiveReply:
+    """A reply that has not had its last word yet.
+
+    Args:
+        job_id: The job it shows.
+        origin: Where it belongs.
+        bot_id: Whose reply it is.
+        queue: Where the job's record is.
+        surface: Where the reply is shown.
+        pace: The edit budget, shared by all replies.
+        num_engines: Says how many engines are alive.
+        record: What is known of the job already.
+        is_adopted: Whether an earlier run of the bot may have posted parts of it.
+    """
+
+    def __init__(
+        self,
+        job_id: str,
+        origin: Origin,
+        *,
+        bot_id: str,
+        queue: JobQueue,
+        surface: Surface,
+        pace: Pace,
+        num_engines: Callable[[], int],
+        record: JobRecord | None = None,
+        is_adopted: bool = False,
+    ) -> None:
+        self.job_id = job_id
+        self.origin = origin
+        self._bot_id = bot_id
+        self._queue = queue
+        self._surface = surface
+        self._pace = pace
+        self._num_engines = num_engines
+        self._record = record
+        self._must_search = is_adopted
+        self._began_s = pace.now_s()
+        self._news = asyncio.Event()
+        self._editor = MessageEditor(
+            surface,
+            pace,
+            lambda message_ids: queue.note_messages(job_id, message_ids),
+            record.message_ids if record else (),
+        )
+
+    def wake(self) -> None:
+        """Say that there is news of the job."""
+        self._news.set()
+
+    async def run(self) -> None:
+        """Show the reply until its last word stands.
+
+        Raises:
+            DeniedError: The bot may not write there. The job is cancelled.
+        """
+        typing = None if self._must_search else asyncio.create_task(self._type())
+        try:
+            while (pause_s := await self._until_reached(self._show_once)) is not None:
+                await self._wait_for_news(pause_s)
+        except GoneError as error:
+            _log.info("job %s: its message is gone, so it is stopped: %s", self.job_id, error)
+            await self._until_reached(self._take_away)
+        except DeniedError:
+            await self._until_reached(self._take_away)
+            raise
+        finally:
+            if typing is not None:
+                typing.cancel()
+
+    async def _type(self) -> None:
+        try:
+            await self._surface.typing()
+        except (GoneError, DeniedError, UnreachableError) as error:
+            _log.info("job %s: typing could not be shown: %s", self.job_id, error)
+
+    async def _until_reached(self, step: Callable[[], Awaitable[T]]) -> T:
+        """Repeat a step until Redis and Discord could be reached for all of it."""
+        retry_s = RETRY_MIN_S
+        while True:
+            try:
+                return await step()
+            except (RedisError, UnreachableError) as error:
+                _log.info("job %s: tried again in %.2f s: %r", self.job_id, retry_s, error)
+            await asyncio.sleep(retry_s)
+            retry_s = min(2 * retry_s, RETRY_MAX_S)
+
+    async def _wait_for_news(self, at_most_s: float) -> None:
+        try:
+            async with asyncio.timeout(at_most_s):
+                await self._news.wait()
+        except TimeoutError:
+            return
+
+    async def _show_once(self) -> float | None:
+        """Show what the record says now; return how long to wait for news, None at the end."""
+        if self._must_search:
+            self._editor.adopt(await self._surface.find())
+            self._must_search = False
+        if self._editor.message_ids:
+            async with self._pace.turn(self.origin.channel_id):
+                view = await self._look()
+                await self._editor.show(view)
+        else:
+            view = await self._look()
+            patience_left_s = self._began_s + PATIENCE_S - self._pace.now_s()
+            if not view.has_news and patience_left_s > 0:
+                return patience_left_s
+            await self._editor.show(view)
+        if not view.is_final:
+            return POLL_INTERVAL_S
+        await self._queue.shown(self._bot_id, self.job_id)
+        self._log_end(len(view.parts))
+        return None
+
+    async def _look(self) -> View:
+        self._news.clear()
+        record = await self._queue.snapshot(self.job_id)
+        if record is None:
+            self._record = None if self._record is None else replace(self._record, outcome=None)
+            return view_of_forgotten(self._record, self.origin)
+        self._record = record
+        waits = record.state is JobState.WAITING
+        place = await self._queue.place(self.job_id) if waits else None
+        return view_of(record, self.origin, place=place, num_engines=self._num_engines())
+
+    async def _take_away(self) -> None:
+        """Stop the job and leave nothing half-written behind."""
+        await self._queue.cancel(self.job_id)
+        try:
+            await self._editor.delete_all()
+        except DeniedError as error:
+            _log.info("job %s: its messages could not be deleted: %s", self.job_id, error)
+        await self._queue.shown(self._bot_id, self.job_id)
+
+    def _log_end(self, num_parts: int) -> None:
+        outcome = self._record.outcome if self._record else None
+        ending = "forgotten"
+        if outcome is not None:
+            ending = outcome.code if outcome.kind == "failed" else outcome.finish_reason
+        _log.info(
+            "job %s: reply is done: ending=%s parts=%d edits=%d shown_ms=%d",
+            *(self.job_id, ending, num_parts, self._editor.num_edits),
+            int((self._pace.now_s() - self._began_s) * 1000),
+        )

@@ -1,0 +1,139 @@
+"""Every sentence the bot says to a person, the label's aside. Knows no Discord and no Redis.
+
+All of it is inert: what came from outside (names, prompts, an engine's message) is escaped here.
+"""
+
+from pydantic import ValidationError
+
+from bot.inert import inert_line, inert_start
+from wire.jobs import ErrorCode, Failed, explain
+
+STOP_BUTTON = "Stop"
+STOPPED = "-# ⏹ Stopped."
+STARTING = "-# ⏳ An engine is about to begin."
+RETRYING = "-# ⏳ The engine was lost. The reply begins again."
+WROTE_NOTHING = "-# The model wrote nothing: it ended the text at once."
+FORGOTTEN = "⚠️ This was interrupted by a restart and is lost. Please ask again."
+REDIS_AWAY = "⚠️ The queue cannot be reached right now. Please ask again in a minute."
+NOT_YOURS = "Only the person who asked, or someone who manages messages here, may stop this reply."
+FAILED_HERE = "⚠️ Something went wrong on the bot's side. Please ask again."
+OPTION_NAMES = {"max_tokens": "length"}
+"""What a setting is called where people choose it, if not as in `SamplingParams`."""
+
+MAX_SENTENCE_UNITS = 500
+MAX_NAME_UNITS = 40
+MAX_QUOTE_UNITS = 400
+MAX_QUOTE_LINES = 6
+
+
+def error_sentence(failed: Failed) -> str:
+    """Say why there is no whole reply.
+
+    An engine's own message is shown where it carries numbers that only the engine knows.
+    """
+    return f"⚠️ {_reason(failed)}"
+
+
+def _reason(failed: Failed) -> str:
+    match failed.code:
+        case ErrorCode.INVALID_REQUEST | ErrorCode.PROMPT_TOO_LONG:
+            return inert_line(failed.message, MAX_SENTENCE_UNITS)
+        case ErrorCode.OVERLOADED:
+            return "The engine has too much to do right now. Please ask again in a few minutes."
+        case ErrorCode.DEADLINE:
+            return "This took too long: the reply was not done in time. Please ask again."
+        case ErrorCode.ENGINE_LOST:
+            return "The engine was lost again and again while it wrote this, so I gave up."
+        case ErrorCode.INTERNAL:
+            return "Something went wrong in the engine. Please ask again."
+        case ErrorCode.NO_ENGINE:
+            return "No engine was running to write this. Please ask again later."
+
+
+def line_is_full(num_waiting: int) -> str:
+    """Refuse: too many requests wait already."""
+    return (
+        f"⚠️ The line is full: {count(num_waiting, 'request')} already waiting. "
+        "Please ask again in a few minutes."
+    )
+
+
+def you_have_enough(max_unfinished: int) -> str:
+    """Refuse: this person's own requests are not done yet.
+
+    >>> you_have_enough(1)
+    '⚠️ Your last request is not done yet. Please wait for it, or stop it.'
+    """
+    if max_unfinished == 1:
+        return "⚠️ Your last request is not done yet. Please wait for it, or stop it."
+    return (
+        f"⚠️ Your last {max_unfinished} requests are not done yet. "
+        "Please wait for one of them, or stop one."
+    )
+
+
+def bad_option(error: ValidationError) -> str:
+    """Refuse: an option, or the whole request, is out of bounds."""
+    said = explain(error)
+    for name, shown in OPTION_NAMES.items():
+        said = said.replace(f"{name}:", f"{shown}:", 1) if said.startswith(f"{name}:") else said
+    return f"⚠️ {inert_line(said, MAX_SENTENCE_UNITS)}"
+
+
+def waiting(place: int | None, num_engines: int, deadline_unix_ms: int) -> str:
+    """Say how a waiting request stands.
+
+    >>> waiting(3, num_engines=1, deadline_unix_ms=60_000)
+    '-# ⏳ You are 3rd in line.'
+    """
+    if num_engines == 0:
+        return (
+            "⏳ No engine is running right now. "
+            f"Your request stays in line until <t:{deadline_unix_ms // 1000}:t>."
+        )
+    if place is None:
+        return STARTING
+    return (
+        "-# ⏳ You are next in line." if place == 1 else f"-# ⏳ You are {_ordinal(place)} in line."
+    )
+
+
+def cannot_write(channel_id: int) -> str:
+    """Tell in private why there is no reply where it was asked for."""
+    return (
+        f"⚠️ I could not answer you in <#{channel_id}>: I may not write there. Someone who manages "
+        "the server can give me the permissions View Channel, Send Messages and "
+        "Read Message History."
+    )
+
+
+def asked_by(name: str, prompt: str) -> str:
+    """Quote a person's prompt, so that their words are not taken for the model's.
+
+    >>> print(asked_by("Ada", "Once upon"))
+    -# Ada asked for a text that begins with:
+    > Once upon
+    """
+    who = inert_line(name, MAX_NAME_UNITS) or "Someone"
+    if not prompt:
+        return f"-# {who} asked for a text."
+    lines = prompt.split("\n")
+    if len(lines) > MAX_QUOTE_LINES:
+        lines = [*lines[: MAX_QUOTE_LINES - 1], "…"]
+    quote = inert_start("\n".join(lines), MAX_QUOTE_UNITS).replace("\n", "\n> ")
+    return f"-# {who} asked for a text that begins with:\n> {quote}"
+
+
+def count(number: int, noun: str) -> str:
+    """Say a number with its noun and verb.
+
+    >>> count(1, "request"), count(2, "request")
+    ('1 request is', '2 requests are')
+    """
+    return f"{number} {noun} is" if number == 1 else f"{number} {noun}s are"
+
+
+def _ordinal(number: int) -> str:
+    last_two = number % 100
+    ending = "th" if 10 <= last_two <= 20 else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number}{ending}"

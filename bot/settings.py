@@ -1,0 +1,62 @@
+"""What the bot is told from outside: environment and `.env`, read once. Knows no Discord, no Redis.
+
+Secrets are `SecretStr`: printing the settings shows stars.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+TOKEN_PAGE = "https://discord.com/developers/applications"  # noqa: S105  # an address, no secret
+
+
+class BotSettings(BaseSettings):
+    """The bot's settings. Each is an environment variable `OVID_…`, the token aside."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="OVID_", env_file=".env", extra="ignore", frozen=True, env_ignore_empty=True
+    )
+
+    discord_token: Annotated[SecretStr, Field(validation_alias="DISCORD_TOKEN")] = SecretStr("")
+    """Of the bot, from Discord's developer portal."""
+    redis_url: SecretStr = SecretStr("redis://localhost:6379/0")
+    """Any URL that redis-py takes; it may hold a password."""
+    discord_api: str | None = None
+    """Where Discord's REST API is, if not at Discord: `http://127.0.0.1:8080/api/v10`."""
+    discord_gateway: str | None = None
+    """Where Discord's gateway is, if not at Discord: `ws://127.0.0.1:8080/gateway`."""
+    max_waiting: Annotated[int, Field(ge=1, le=100_000)] = 200
+    """Requests in line; more are refused."""
+    max_unfinished_per_user: Annotated[int, Field(ge=1, le=100)] = 2
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+    @field_validator("redis_url")
+    @classmethod
+    def _is_redis_url(cls, url: SecretStr) -> SecretStr:
+        schemes = ("redis://", "rediss://", "unix://")
+        if not url.get_secret_value().startswith(schemes):
+            msg = f"input should begin with {', '.join(schemes[:-1])} or {schemes[-1]}"
+            raise ValueError(msg)
+        return url
+
+    @field_validator("discord_api", "discord_gateway")
+    @classmethod
+    def _is_address(cls, url: str | None) -> str | None:
+        if url is not None and not url.startswith(("http://", "https://", "ws://", "wss://")):
+            msg = "input should be an address like http://127.0.0.1:8080/api/v10"
+            raise ValueError(msg)
+        return url
+
+
+def explain_settings(error: ValidationError) -> list[str]:
+    """Say what is wrong with each bad setting, one sentence each, without showing secrets."""
+    sentences = []
+    for problem in error.errors(include_url=False):
+        field = str(problem["loc"][0]) if problem["loc"] else "settings"
+        name = field if field == "DISCORD_TOKEN" else f"OVID_{field.upper()}"
+        said = problem["msg"].removeprefix("Value error, ")
+        is_secret = field in {"DISCORD_TOKEN", "redis_url"}
+        value = "" if is_secret else f", not {problem['input']!r}"
+        sentences.append(f"{name}: {said[:1].lower()}{said[1:]}{value}.")
+    return sentences

@@ -1,0 +1,98 @@
+"""The Stop button under a reply that is being written. Knows no jobs but by their id.
+
+Its `custom_id` carries the job and who asked, so it works after a restart and without Redis.
+"""
+
+import logging
+import re
+from enum import Enum
+from typing import Any, Protocol, Self, cast
+
+import discord
+
+from bot import replies
+
+_log = logging.getLogger(__name__)
+
+Interaction = discord.Interaction[Any]
+
+
+class StopResult(Enum):
+    """What became of a wish to stop."""
+
+    STOPPING = "stopping"
+    OVER = "over"
+    """The reply ended already, or nobody knows it any more."""
+    UNREACHABLE = "unreachable"
+    """The queue could not be asked."""
+
+
+class StopsReplies(Protocol):
+    """A client that can stop a reply by its job's id."""
+
+    async def stop_reply(self, job_id: str) -> StopResult:
+        """Ask the queue to stop a job."""
+        ...
+
+
+class StopButton(
+    discord.ui.DynamicItem[discord.ui.Button[discord.ui.View]],
+    template=r"stop:(?P<job>[A-Za-z0-9_.\-]{1,64}):(?P<asker>[0-9]{1,20})",
+):
+    """A button that stops one reply, for who asked for it and who manages messages."""
+
+    def __init__(self, job_id: str, asker_id: int) -> None:
+        self._job_id = job_id
+        self._asker_id = asker_id
+        super().__init__(
+            discord.ui.Button(
+                label=replies.STOP_BUTTON,
+                style=discord.ButtonStyle.secondary,
+                custom_id=f"stop:{job_id}:{asker_id}",
+            )
+        )
+
+    @classmethod
+    async def from_custom_id(
+        cls,
+        _interaction: Interaction,
+        _item: discord.ui.Item[Any],
+        match: re.Match[str],
+        /,
+    ) -> Self:
+        """Make the button again from what was pressed."""
+        return cls(match["job"], int(match["asker"]))
+
+    async def callback(self, interaction: Interaction) -> None:
+        """Stop the reply. Discord is answered first, since it waits three seconds only."""
+        may_stop = interaction.user.id == self._asker_id or interaction.permissions.manage_messages
+        if not may_stop:
+            await interaction.response.send_message(replies.NOT_YOURS, ephemeral=True)
+            return
+        try:
+            await interaction.response.defer()
+        except discord.HTTPException as error:
+            _log.info("job %s: the press of Stop could not be answered: %s", self._job_id, error)
+        result = await cast("StopsReplies", interaction.client).stop_reply(self._job_id)
+        if result is StopResult.OVER:
+            await interaction.edit_original_response(view=None)
+        elif result is StopResult.UNREACHABLE:
+            await interaction.followup.send(replies.REDIS_AWAY, ephemeral=True)
+
+
+def stop_view(job_id: str, asker_id: int) -> discord.ui.View:
+    """Make the row of buttons of a reply that is being written."""
+    view = discord.ui.View(timeout=None)
+    view.add_item(StopButton(job_id, asker_id))
+    return view
+
+
+def has_stop_button_of(message: discord.Message, job_id: str) -> bool:
+    """Say whether a message carries the Stop button of a job."""
+    return any(
+        (child.custom_id or "").startswith(f"stop:{job_id}:")
+        for row in message.components
+        if isinstance(row, discord.ActionRow)
+        for child in row.children
+        if isinstance(child, discord.Button)
+    )

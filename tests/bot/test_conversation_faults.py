@@ -1,0 +1,376 @@
+"""One visible answer to every request, whatever is lost, repeated or killed in between."""
+
+import json
+import time
+
+import pytest
+from redis.asyncio import Redis
+
+from bot import follower, replies
+from bot.client import BotClient
+from sandbox.model import Message
+from sandbox.server import Sandbox
+from tests.bot.support import (
+    DEADLINE_S,
+    LABEL,
+    MARK,
+    Engine,
+    running_bot,
+    text_of,
+    until_is,
+    until_over,
+    until_says,
+)
+from tests.wire.support import lapse
+from wire.queue import JobQueue
+
+POST = "POST /channels/{channel_id}/messages"
+PATCH = "PATCH /channels/{channel_id}/messages/{message_id}"
+STORY = "The old lighthouse keeper counted the ships again. " * 60
+
+
+async def ask(sandbox: Sandbox, words: str = "Once") -> Message:
+    return await sandbox.say(sandbox.alice, sandbox.general, f"{sandbox.bot_user.mention} {words}")
+
+
+async def test_an_event_that_comes_six_times_gets_one_answer(
+    sandbox: Sandbox, bot: BotClient, engine: Engine, queue: JobQueue
+):
+    sandbox.gateway.event_copies = 6
+    asked = await ask(sandbox)
+    await engine.end(await engine.take(), " upon")
+    reply = await sandbox.wait_for_reply(asked)
+    await until_over(queue, bot)
+    await engine.take_nothing()
+    assert sandbox.bot_messages(sandbox.general) == [reply]
+    assert reply.content == f"{LABEL}\n upon"
+
+
+async def test_two_bots_under_one_name_give_one_answer(
+    sandbox: Sandbox, redis_url: str, engine: Engine, queue: JobQueue
+):
+    async with running_bot(sandbox, redis_url) as first, running_bot(sandbox, redis_url):
+        asked = await ask(sandbox)
+        job = await engine.take()
+        await engine.write(job, STORY)
+        await sandbox.wait_for(lambda: len(sandbox.bot_messages(sandbox.general)) == 2)
+        await engine.end(job, "The end.")
+        await sandbox.wait_for_reply(asked)
+        await until_over(queue, first)
+        await engine.take_nothing()
+        parts = sandbox.bot_messages(sandbox.general)
+        assert len(parts) == 2
+        assert text_of(parts).split() == f"{STORY}The end.".split()
+
+
+@pytest.mark.parametrize("status", [None, 502])
+async def test_lost_answers_to_posts_and_edits_double_nothing(
+    sandbox: Sandbox, bot: BotClient, engine: Engine, queue: JobQueue, status: int | None
+):
+    sandbox.faults.lose(POST, status=status)
+    sandbox.faults.lose(PATCH, status=status)
+    asked = await ask(sandbox)
+    job = await engine.take()
+    await engine.write(job, " upon")
+    reply = await sandbox.wait_for_reply(asked)
+    await engine.write(job, " a time")
+    await until_is(sandbox, reply, f"{LABEL}\n upon a time{MARK}")
+    await engine.end(job, ".")
+    await until_over(queue, bot)
+    assert sandbox.bot_messages(sandbox.general) == [reply]
+    assert reply.content == f"{LABEL}\n upon a time."
+
+
+async def test_a_discord_that_refuses_for_a_while_is_asked_until_it_works(
+    sandbox: Sandbox, bot: BotClient, engine: Engine, queue: JobQueue
+):
+    sandbox.faults.refuse(POST, 503, times=2)
+    sandbox.faults.refuse(PATCH, 429, times=2)
+    asked = await ask(sandbox)
+    job = await engine.take()
+    await engine.write(job, " upon")
+    reply = await sandbox.wait_for_reply(asked)
+    await engine.end(job, " a time")
+    await until_over(queue, bot)
+    assert reply.content == f"{LABEL}\n upon a time"
+    assert sandbox.bot_messages(sandbox.general) == [reply]
+
+
+async def test_a_retried_job_starts_afresh_in_the_same_messages(
+    sandbox: Sandbox, bot: BotClient, engine: Engine, queue: JobQueue, redis: Redis
+):
+    asked = await ask(sandbox)
+    lost = Engine(redis, "lost")
+    job = await lost.take()
+    await lost.write(job, STORY)
+    await sandbox.wait_for(lambda: len(sandbox.bot_messages(sandbox.general)) == 2)
+    first, second = sandbox.bot_messages(sandbox.general)
+    await lapse(redis, job.job_id)
+    again = await engine.take()
+    assert again.job_id == job.job_id
+    await engine.write(again, " short")
+    await until_is(sandbox, first, f"{LABEL}\n short{MARK}")
+    await until_is(sandbox, second, f"{LABEL}\n{MARK}")
+    await engine.end(again, ".")
+    await until_over(queue, bot)
+    assert first.content == f"{LABEL}\n short."
+    assert first.reference is asked
+    assert sandbox.bot_messages(sandbox.general) == [first]
+
+
+@pytest.mark.parametrize("memory", ["all", "nothing noted", "not even a nonce"])
+async def test_a_restarted_bot_goes_on_in_the_same_messages(
+    sandbox: Sandbox, redis_url: str, redis: Redis, engine: Engine, queue: JobQueue, memory: str
+):
+    async with running_bot(sandbox, redis_url):
+        asked = await ask(sandbox)
+        job = await engine.take()
+        await engine.write(job, STORY)
+        await sandbox.wait_for(lambda: len(sandbox.bot_messages(sandbox.general)) == 2)
+    parts = sandbox.bot_messages(sandbox.general)
+    if memory != "all":
+        await redis.hdel(f"{{ovid:0}}:job:{job.job_id}", "messages")
+    if memory == "not even a nonce":
+        for part in parts:
+            part.nonce = None
+    await engine.write(job, "Meanwhile. ")
+    async with running_bot(sandbox, redis_url) as restarted:
+        await until_says(sandbox, parts[1], "Meanwhile.")
+        await engine.end(job, "The end.")
+        await until_over(queue, restarted)
+    assert sandbox.bot_messages(sandbox.general) == parts
+    assert parts[0].reference is asked
+    assert text_of(parts).split() == f"{STORY}Meanwhile. The end.".split()
+
+
+async def test_a_restarted_bot_goes_on_answering_a_slash_command(
+    sandbox: Sandbox, redis_url: str, engine: Engine, queue: JobQueue
+):
+    async with running_bot(sandbox, redis_url):
+        called = await sandbox.slash(sandbox.alice, sandbox.general, "generate", {"prompt": "I"})
+        job = await engine.take()
+        await engine.write(job, STORY)
+        await sandbox.wait_for(lambda: len(sandbox.bot_messages(sandbox.general)) == 2)
+    parts = sandbox.bot_messages(sandbox.general)
+    await engine.end(job, "The end.")
+    async with running_bot(sandbox, redis_url) as restarted:
+        await until_over(queue, restarted)
+    assert sandbox.bot_messages(sandbox.general) == parts
+    assert parts[0] is called.original
+    assert parts[1].content.endswith("The end.")
+    assert not parts[0].buttons
+    assert not parts[1].buttons
+
+
+@pytest.mark.parametrize("shown", ["nothing", "a part"])
+async def test_an_answer_whose_15_minutes_are_over_is_finished_as_a_message(
+    redis_url: str, engine: Engine, queue: JobQueue, shown: str
+):
+    passed_s = 0.0
+    sandbox = Sandbox(limits={}, clock=lambda: time.monotonic() + passed_s)
+    async with sandbox:
+        async with running_bot(sandbox, redis_url):
+            called = await sandbox.slash(sandbox.alice, sandbox.general, "generate")
+            job = await engine.take()
+            if shown == "a part":
+                await engine.write(job, "Once")
+                await sandbox.wait_for(lambda: called.original and called.original.content)
+        passed_s = 16 * 60
+        await engine.end(job, " upon")
+        async with running_bot(sandbox, redis_url) as restarted:
+            await until_over(queue, restarted)
+        assert called.original
+        head = f"{LABEL}\n-# Alice asked for a text.\n"
+        assert called.original.content == head + ("Once upon" if shown == "a part" else " upon")
+        assert sandbox.bot_messages(sandbox.general) == [called.original]
+
+
+async def test_a_job_that_ended_while_the_bot_was_away_is_answered_when_it_is_back(
+    sandbox: Sandbox, redis_url: str, engine: Engine, queue: JobQueue
+):
+    async with running_bot(sandbox, redis_url):
+        asked = await ask(sandbox)
+        job = await engine.take()
+    shown_before = sandbox.bot_messages(sandbox.general)
+    await engine.end(job, " upon")
+    async with running_bot(sandbox, redis_url) as restarted:
+        reply = await sandbox.wait_for_reply(asked)
+        await until_over(queue, restarted)
+    assert reply.content == f"{LABEL}\n upon"
+    assert shown_before in ([], [reply])
+    assert sandbox.bot_messages(sandbox.general) == [reply]
+
+
+async def test_the_stop_button_works_after_a_restart(
+    sandbox: Sandbox, redis_url: str, engine: Engine
+):
+    async with running_bot(sandbox, redis_url):
+        asked = await ask(sandbox)
+        job = await engine.take()
+        await engine.write(job, " upon")
+        reply = await sandbox.wait_for_reply(asked)
+    async with running_bot(sandbox, redis_url):
+        button = reply.button("Stop")
+        assert button
+        await sandbox.press(sandbox.alice, reply, button.custom_id)
+        await sandbox.wait_for(lambda: not reply.buttons)
+        assert await engine.write(job, "") == 2
+
+
+async def test_a_stop_button_whose_job_nobody_knows_goes_away(
+    sandbox: Sandbox, redis_url: str, redis: Redis, engine: Engine
+):
+    async with running_bot(sandbox, redis_url):
+        asked = await ask(sandbox)
+        await engine.write(await engine.take(), " upon")
+        reply = await sandbox.wait_for_reply(asked)
+    await redis.flushall()
+    async with running_bot(sandbox, redis_url):
+        button = reply.button("Stop")
+        assert button
+        await sandbox.press(sandbox.alice, reply, button.custom_id)
+        await sandbox.wait_for(lambda: not reply.buttons)
+    assert reply.content == f"{LABEL}\n upon{MARK}"
+
+
+async def test_the_stream_of_hints_may_vanish(
+    sandbox: Sandbox, bot: BotClient, engine: Engine, redis: Redis, queue: JobQueue
+):
+    asked = await ask(sandbox)
+    job = await engine.take()
+    await engine.write(job, " upon")
+    reply = await sandbox.wait_for_reply(asked)
+    assert bot.user
+    await redis.delete(f"{{ovid:0}}:events:{bot.user.id}")
+    await engine.end(job, " a time")
+    await until_over(queue, bot)
+    assert reply.content == f"{LABEL}\n upon a time"
+
+
+async def test_a_person_whose_job_redis_lost_is_told_to_ask_again_and_new_jobs_work(
+    sandbox: Sandbox, bot: BotClient, engine: Engine, redis: Redis
+):
+    asked = await ask(sandbox)
+    await engine.write(await engine.take(), " upon")
+    reply = await sandbox.wait_for_reply(asked)
+    await until_is(sandbox, reply, f"{LABEL}\n upon{MARK}")
+    await redis.flushall()
+    await until_is(sandbox, reply, f"{LABEL}\n upon\n{replies.FORGOTTEN}")
+    assert not reply.buttons
+    fresh = Engine(redis, "fresh")
+    again = await ask(sandbox, "again")
+    await fresh.end(await fresh.take(), "!")
+    await until_is(sandbox, await sandbox.wait_for_reply(again), f"{LABEL}\n!")
+
+
+@pytest.mark.parametrize("how", ["message", "slash"])
+async def test_even_a_restarted_bot_tells_who_lost_a_job(
+    sandbox: Sandbox, redis_url: str, redis: Redis, engine: Engine, queue: JobQueue, how: str
+):
+    async with running_bot(sandbox, redis_url):
+        if how == "message":
+            await ask(sandbox)
+        else:
+            await sandbox.slash(sandbox.alice, sandbox.general, "generate", {"prompt": "Once"})
+        job = await engine.take()
+        await engine.write(job, " upon")
+        [reply] = await sandbox.wait_for(
+            lambda: [m for m in sandbox.bot_messages(sandbox.general) if m.button("Stop")]
+        )
+    await redis.delete(f"{{ovid:0}}:job:{job.job_id}", f"{{ovid:0}}:text:{job.job_id}")
+    async with running_bot(sandbox, redis_url) as restarted:
+        await until_over(queue, restarted)
+    assert reply.content == replies.FORGOTTEN
+    assert sandbox.bot_messages(sandbox.general) == [reply]
+
+
+async def test_a_reply_that_cannot_be_shown_for_reasons_nobody_foresaw_ends_with_a_sentence(
+    sandbox: Sandbox,
+    bot: BotClient,
+    redis: Redis,
+    queue: JobQueue,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+):
+    monkeypatch.setattr(follower, "RECONCILE_INTERVAL_S", 0.02)
+    asked = await ask(sandbox)
+    reply = await sandbox.wait_for_reply(asked)
+    [key] = await redis.keys("{ovid:0}:job:*")
+    await redis.hset(key, "body", "{}")
+    words = replies.FAILED_HERE
+    await sandbox.wait_for(
+        lambda: words in [each.content for each in sandbox.bot_messages(sandbox.general)],
+        DEADLINE_S,
+    )
+    await until_over(queue, bot)
+    assert "showing its reply failed" in caplog.text
+    assert len(sandbox.bot_messages(sandbox.general)) == 2
+    assert sandbox.bot_messages(sandbox.general)[0] is reply
+
+
+async def test_the_gateway_may_drop_and_nothing_is_lost_or_doubled(
+    sandbox: Sandbox, bot: BotClient, engine: Engine, queue: JobQueue
+):
+    first = await ask(sandbox, "one")
+    job = await engine.take()
+    await sandbox.gateway.drop()
+    second = await ask(sandbox, "two")
+    other = await engine.take()
+    for each in (job, other):
+        await engine.end(each, "!")
+    for asked in (first, second):
+        await until_is(sandbox, await sandbox.wait_for_reply(asked), f"{LABEL}\n!")
+    await until_over(queue, bot)
+    assert len(sandbox.bot_messages(sandbox.general)) == 2
+
+
+async def test_a_bot_that_is_killed_again_and_again_answers_every_request_once(
+    sandbox: Sandbox, redis_url: str, engine: Engine, queue: JobQueue, child_bot
+):
+    asked = []
+    for number in range(4):
+        bot = await child_bot()
+        asked.append(await ask(sandbox, f"{number}"))
+        job = await engine.take()
+        await engine.write(job, f" answer {number}")
+        await sandbox.wait_for_reply(asked[-1])
+        bot.process.kill()
+        await bot.until_it_ends()
+        await engine.end(job, " is whole.")
+    await child_bot()
+    for number, each in enumerate(asked):
+        reply = await sandbox.wait_for_reply(each)
+        await until_is(sandbox, reply, f"{LABEL}\n answer {number} is whole.")
+    assert len(sandbox.bot_messages(sandbox.general)) == len(asked)
+
+
+async def test_the_log_of_a_whole_conversation_holds_no_word_of_it_and_no_secret(
+    sandbox: Sandbox, engine: Engine, child_bot
+):
+    bot = await child_bot(OVID_LOG_LEVEL="DEBUG")
+    asked = await ask(sandbox, "xyzzy-prompt")
+    job = await engine.take()
+    await engine.write(job, "plugh-reply")
+    await until_says(sandbox, await sandbox.wait_for_reply(asked), "plugh-reply")
+    called = await sandbox.slash(
+        sandbox.alice, sandbox.general, "generate", {"prompt": "xyzzy-prompt"}
+    )
+    second = await engine.take()
+    await engine.end(second, "plugh-reply")
+    await engine.end(job)
+    await sandbox.wait_for(lambda: called.original and "plugh" in called.original.content)
+    await bot.until_it_logs("reply is done", times=2)
+    bot.process.terminate()
+    assert await bot.until_it_ends() == 0
+    log = "".join(bot.log)
+    assert "bot ready" in log
+    assert job.job_id in log
+    assert "Traceback" not in log
+    for secret in (
+        "xyzzy",
+        "plugh",
+        sandbox.token,
+        called.token,
+        json.loads(second.origin)["token"],
+    ):
+        assert secret not in log
