@@ -1,0 +1,1 @@
+"""GPT-2: load, schedule, run, sample, train. Knows nothing of Discord."""

@@ -1,0 +1,59 @@
+"""Owns the engine's command line: settings in, one command run, an exit status out."""
+
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+from pydantic_settings import CliApp
+
+from codec.vocabulary import VocabularyError
+from engine.commands import run_finetune, run_sample, run_serve
+from engine.errors import EngineError
+from engine.settings import FinetuneSettings, SampleSettings, ServeSettings, Settings
+from wire.jobs import explain
+
+COMMANDS: dict[str, tuple[type[Settings], Callable[[Any], None]]] = {
+    "serve": (ServeSettings, run_serve),
+    "sample": (SampleSettings, run_sample),
+    "finetune": (FinetuneSettings, run_finetune),
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command and return the exit status: 0, 1 (it failed), 2 (it was asked wrongly)."""
+    name, *args = (sys.argv[1:] if argv is None else argv) or [""]
+    if name not in COMMANDS:
+        print(_usage(), file=sys.stderr)
+        return 0 if name in ("-h", "--help") else 2
+    settings_class, run = COMMANDS[name]
+    try:
+        settings = CliApp.run(settings_class, cli_args=args)
+    except ValidationError as error:
+        print(f"{name}: {explain(error)}", file=sys.stderr)
+        return 2
+    if settings.threads is not None:
+        torch.set_num_threads(settings.threads)
+    try:
+        run(settings)
+    except BrokenPipeError:
+        # Whoever reads, such as `head`, has seen enough; what is still buffered goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (EngineError, VocabularyError, ValueError, OSError) as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def _usage() -> str:
+    lines = [f"  {name:10} {kind.__doc__}" for name, (kind, _) in COMMANDS.items()]
+    return "\n".join(["usage: python -m engine COMMAND [options]", *lines])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,161 @@
+"""Owns how logits become tokens. Knows neither models nor sequences.
+
+Tokens are drawn by the Gumbel-max rule from a counter-based pseudo-random function of the
+request's seed, the position and the token, so a draw never depends on the batch it rides in.
+
+Legend: B rows, V vocabulary.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from wire.jobs import SamplingParams
+
+LOWEST_TEMPERATURE = 1e-6
+"""Below, float32 logits tell the most likely token from no other."""
+GOLDEN_GAMMA = 0x9E3779B97F4A7C15
+MIX_1 = 0xBF58476D1CE4E5B9
+MIX_2 = 0x94D049BB133111EB
+MASK_64 = 2**64 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class SampleRow:
+    """What the sampler needs to know of one row.
+
+    Attributes:
+        params: `seed` is set.
+        position: place of the drawn token in the reply, from 0.
+        seen: ids that the repetition penalty counts as seen; empty when it is off.
+    """
+
+    params: SamplingParams
+    position: int
+    seen: Sequence[int] = ()
+
+
+def sample(logits: Tensor, rows: Sequence[SampleRow]) -> Tensor:
+    """Draw one token per row.
+
+    The order is that of the published samplers: repetition penalty, temperature, top-k, top-p.
+    Equal logits are kept or dropped together, so no row depends on how its neighbours are cut.
+
+    Args:
+        logits: `(B, V)`.
+        rows: B of them.
+
+    Returns:
+        `(B,)` int64 ids on the device of `logits`.
+
+    Source: Gumbel-max, Maddison et al. 2014; repetition penalty, Keskar et al. 2019, section 4.1;
+    top-k, Fan et al. 2018; nucleus sampling, Holtzman et al. 2020, section 3.1: the smallest set
+    whose probability reaches top_p, one token more than openai/gpt-2:src/sample.py keeps.
+    """
+    logits = torch.stack([_penalised(*pair) for pair in zip(logits.float(), rows, strict=True)])
+    greedy = [row.params.temperature == 0 for row in rows]
+    if all(greedy):
+        return logits.argmax(dim=-1)
+    divisors = [max(row.params.temperature, LOWEST_TEMPERATURE) for row in rows]
+    # From the highest down, so that no temperature can make a logit overflow.
+    scaled = logits - logits.amax(-1, keepdim=True)
+    scaled /= torch.tensor(divisors, device=logits.device)[:, None]  # (B, V)
+    kept = scaled >= _threshold(scaled, [row.params for row in rows])
+    place, token = kept.nonzero(as_tuple=True)  # (N,), (N,)
+    keys = torch.tensor([row_key(row) for row in rows], device=logits.device)
+    scores = torch.full_like(scaled, -math.inf, dtype=torch.float64)
+    scores[place, token] = scaled[place, token] + gumbel(keys[place], token)
+    drawn = scores.argmax(dim=-1)  # (B,)
+    if any(greedy):
+        drawn = torch.where(torch.tensor(greedy, device=logits.device), logits.argmax(-1), drawn)
+    return drawn
+
+
+def row_key(row: SampleRow) -> int:
+    """Return the state from which a row's draw starts, as a signed 64-bit number."""
+    assert row.params.seed is not None
+    key = _mix(_mix(row.params.seed + GOLDEN_GAMMA) + (row.position + 1) * GOLDEN_GAMMA)
+    return key - 2**64 if key >= 2**63 else key
+
+
+def gumbel(keys: Tensor, tokens: Tensor) -> Tensor:
+    """Return standard Gumbel noise for pairs of key and token.
+
+    The uniform below it is output number `token` of SplitMix64 begun at `key`. All arithmetic
+    up to the logarithms is on integers, so CPU and CUDA agree.
+
+    Args:
+        keys: `(N,)` int64, from `row_key`.
+        tokens: `(N,)` int64.
+
+    Returns:
+        `(N,)` float64.
+
+    Source: SplitMix64, Steele et al. 2014, figure 16.
+    """
+    x = keys + (tokens + 1) * _signed(GOLDEN_GAMMA)
+    x = (x ^ _shift_right(x, 30)) * _signed(MIX_1)
+    x = (x ^ _shift_right(x, 27)) * _signed(MIX_2)
+    x = x ^ _shift_right(x, 31)
+    # 52 bits and a half: with one more, the highest would be rounded up to 1.
+    uniform = (_shift_right(x, 12).double() + 0.5) * 2.0**-52  # in (0, 1)
+    return -torch.log(-torch.log(uniform))
+
+
+def _threshold(scaled: Tensor, params: list[SamplingParams]) -> Tensor:
+    """Return `(B, 1)`: the lowest scaled logit that top-k and top-p keep in each row."""
+    vocab = scaled.shape[-1]
+    lowest = torch.full((len(params), 1), -math.inf, device=scaled.device)
+    ks = [min(p.top_k, vocab) or vocab for p in params]
+    nucleus = [place for place, p in enumerate(params) if p.top_p < 1]
+    # A nucleus over the whole vocabulary needs all of it sorted, for its own rows only.
+    for places in (
+        [place for place, k in enumerate(ks) if k < vocab],
+        [place for place in nucleus if ks[place] == vocab],
+    ):
+        if not places:
+            continue
+        index = torch.tensor(places, device=scaled.device)
+        top = scaled[index].topk(max(ks[place] for place in places), dim=-1).values
+        cut = torch.tensor([ks[place] for place in places], device=scaled.device)[:, None]
+        kth = top.gather(1, cut - 1)
+        # By place and not by value: how many of the tied are in `top` is the neighbours' doing.
+        top = top.masked_fill(torch.arange(top.shape[-1], device=top.device) >= cut, -math.inf)
+        lowest[index] = _nucleus(top, torch.tensor([params[p].top_p for p in places]).to(kth), kth)
+    return lowest
+
+
+def _nucleus(top: Tensor, top_p: Tensor, kth: Tensor) -> Tensor:
+    """Return `(b, 1)`: the lowest of the descending `top` in the smallest set that reaches p."""
+    before = top.softmax(-1).cumsum(-1).roll(1, dims=-1)
+    before[:, 0] = 0.0
+    reached = torch.where(before < top_p[:, None], top, math.inf).amin(-1, keepdim=True)
+    return torch.where(top_p[:, None] < 1, torch.maximum(reached, kth), kth)
+
+
+def _penalised(logits: Tensor, row: SampleRow) -> Tensor:
+    if not row.seen:
+        return logits
+    seen = torch.tensor(sorted(set(row.seen)), device=logits.device)
+    values = logits[seen]
+    penalty = row.params.repetition_penalty
+    return logits.index_copy(0, seen, torch.where(values > 0, values / penalty, values * penalty))
+
+
+def _mix(x: int) -> int:
+    x &= MASK_64
+    x = ((x ^ (x >> 30)) * MIX_1) & MASK_64
+    x = ((x ^ (x >> 27)) * MIX_2) & MASK_64
+    return x ^ (x >> 31)
+
+
+def _signed(x: int) -> int:
+    return x - 2**64 if x >= 2**63 else x
+
+
+def _shift_right(x: Tensor, bits: int) -> Tensor:
+    # PyTorch's shift of int64 keeps the sign; the mask makes it the logical one.
+    return (x >> bits).bitwise_and(2 ** (64 - bits) - 1)

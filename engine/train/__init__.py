@@ -1,0 +1,1 @@
+"""Fine-tuning: text to blocks, the loop, checkpoints that survive a kill."""

@@ -1,0 +1,126 @@
+"""Owns the `finetune` command: settings in, a model folder and its loss log out."""
+
+import csv
+import hashlib
+import json
+import shutil
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from codec.bpe import Tokenizer
+from engine.config import ModelConfig
+from engine.errors import InvalidRequestError
+from engine.model import GPT2
+from engine.settings import FinetuneSettings
+from engine.train.data import Corpus, build_corpus, read_documents
+from engine.train.finetune import HeldOutLoss, TrainingParams, train
+from engine.weights import load_model, save_model
+
+
+def finetune(settings: FinetuneSettings, source: Path, device: torch.device) -> Path:
+    """Train and save.
+
+    Args:
+        settings: what to do.
+        source: folder of the model to start from.
+        device: where to train.
+
+    Returns:
+        The new model's folder, with `losses.csv` and `training.json` beside the weights.
+
+    Raises:
+        EngineError: the text or the model cannot be used.
+    """
+    out = settings.models / settings.name
+    scratch = out / ".train"
+    tokenizer = Tokenizer.from_folder(source)
+    corpus = build_corpus(
+        read_documents(settings.data),
+        tokenizer,
+        held_out_share=settings.held_out,
+        seed=settings.seed,
+    )
+    model = _start(settings, source, device)
+    if tokenizer.n_vocab > model.config.n_vocab:
+        msg = f"{source}: {tokenizer.n_vocab} tokens do not fit n_vocab {model.config.n_vocab}"
+        raise InvalidRequestError(msg)
+    params = _params(settings, model.config)
+    scratch.mkdir(parents=True, exist_ok=True)
+    began_s = time.monotonic()
+    with (scratch / "losses.csv").open("a", encoding="utf-8", newline="") as file:
+        losses = csv.writer(file)
+
+        def report(step: int, loss: float) -> None:
+            losses.writerow((step, f"{loss:.4f}"))
+            file.flush()
+
+        run = _run_name(settings, params, corpus)
+        held_out = train(model, corpus, params, checkpoints=scratch, run=run, report=report)
+    save_model(model, source, out, dtype=torch.float16)
+    (scratch / "losses.csv").replace(out / "losses.csv")
+    shutil.rmtree(scratch)
+    _write_summary(out, settings, params, held_out, len(corpus.train), time.monotonic() - began_s)
+    return out
+
+
+def _start(settings: FinetuneSettings, source: Path, device: torch.device) -> GPT2:
+    if settings.fresh:
+        model = GPT2(ModelConfig.from_folder(source))
+        model.initialise(torch.Generator().manual_seed(settings.seed))
+        return model.to(device)
+    return load_model(source, device=device, dtype=torch.float32).requires_grad_()
+
+
+def _params(settings: FinetuneSettings, config: ModelConfig) -> TrainingParams:
+    block_tokens = settings.block_tokens or config.n_ctx
+    if block_tokens > config.n_ctx:
+        msg = (
+            f"block_tokens must be at most {config.n_ctx}, the model's context, not {block_tokens}"
+        )
+        raise InvalidRequestError(msg)
+    return TrainingParams(
+        epochs=settings.epochs,
+        max_minutes=settings.max_minutes,
+        batch_size=settings.batch_size,
+        accumulate=settings.accumulate,
+        block_tokens=block_tokens,
+        learning_rate=settings.learning_rate,
+        warmup_steps=settings.warmup_steps,
+        weight_decay=settings.weight_decay,
+        seed=settings.seed,
+    )
+
+
+def _run_name(settings: FinetuneSettings, params: TrainingParams, corpus: Corpus) -> str:
+    """Name what a run's losses depend on. How long it may take is not among that."""
+    lasting = replace(params, max_minutes=None)
+    digest = hashlib.sha256(f"{lasting} {settings.model} {settings.fresh}".encode())
+    for stream in (corpus.train, corpus.held_out):
+        digest.update(stream.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _write_summary(
+    out: Path,
+    settings: FinetuneSettings,
+    params: TrainingParams,
+    held_out: HeldOutLoss,
+    train_tokens: int,
+    wall_s: float,
+) -> None:
+    summary = {
+        "held_out_nats_per_token": round(held_out.nats_per_token, 4),
+        "held_out_bits_per_byte": round(held_out.bits_per_byte, 4),
+        "train_tokens": train_tokens,
+        "wall_s": round(wall_s),
+        "epochs": params.epochs,
+        "max_minutes": params.max_minutes,
+        "batch_size": params.batch_size * params.accumulate,
+        "block_tokens": params.block_tokens,
+        "learning_rate": params.learning_rate,
+        "seed": settings.seed,
+    }
+    (out / "training.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")

@@ -1,0 +1,293 @@
+"""Owns the Redis door: jobs claimed from the queue, their text written back. Knows no tensors.
+
+Three loops over one table of running jobs: one claims, one beats (writes text, renews leases,
+hears of cancellations), and each job has a task that listens to the engine. A job that the queue
+says is another's is dropped without a word; a Redis that is away is waited for, text in hand.
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from redis.exceptions import RedisError
+
+from engine.async_engine import AsyncEngine
+from engine.errors import EngineStoppedError
+from wire.jobs import Delta, Done, ErrorCode, Failed
+from wire.queue import Claimed, JobQueue, Progress
+
+log = logging.getLogger(__name__)
+
+BEAT_S = 0.05
+"""How often new text is written."""
+IDLE_BEAT_S = 2.0
+"""How often a job without new text is confirmed; the lease lasts several of these."""
+RETRY_S = 0.5
+"""Pause before Redis is tried again."""
+
+STEP_LOOP_DIED = "The engine's step loop has died; its log says why."
+
+NOT_YOURS, GO_ON, CANCEL = 0, 1, 2
+
+
+@dataclass(eq=False, slots=True)
+class _RunningJob:
+    """A claimed job. `unsent` is text that Redis has not confirmed, from `sent_bytes` on."""
+
+    claimed: Claimed
+    text: bytearray = field(default_factory=bytearray)
+    sent_bytes: int = 0
+    cancelled: asyncio.Event = field(default_factory=asyncio.Event)
+    task: asyncio.Task[None] | None = None
+
+    @property
+    def job_id(self) -> str:
+        return self.claimed.job.job_id
+
+    def progress(self) -> Progress:
+        """Return what Redis has not confirmed. Text comes in whole characters, so it decodes."""
+        unsent = self.text[self.sent_bytes :]
+        return Progress(self.job_id, self.claimed.attempt, self.sent_bytes, unsent.decode())
+
+    def confirm(self, sent: Progress, verdict: int) -> None:
+        """Take Redis's word for how much it has."""
+        if verdict < 0:
+            self.sent_bytes = -verdict - 1
+        else:
+            self.sent_bytes = max(self.sent_bytes, sent.offset_bytes + len(sent.text.encode()))
+
+
+class _Outage:
+    """Says once that Redis is away, and once that it is back."""
+
+    def __init__(self) -> None:
+        self._began_s: float | None = None
+
+    def note(self, error: RedisError) -> None:
+        if self._began_s is None:
+            self._began_s = time.monotonic()
+            log.warning("Redis is away, waiting for it: %s", error)
+
+    def is_over(self) -> None:
+        if self._began_s is not None:
+            log.info("Redis is back after %.1f s", time.monotonic() - self._began_s)
+            self._began_s = None
+
+
+class Worker:
+    """Serve one engine's jobs until told to stop.
+
+    Args:
+        engine: running.
+        queue: the lane to serve.
+        name: of this engine, never used before: leases are fenced by it.
+        num_slots: jobs that run at once.
+        grace_s: how long `stop` lets running jobs finish before they are handed back.
+    """
+
+    def __init__(
+        self, engine: AsyncEngine, queue: JobQueue, *, name: str, num_slots: int, grace_s: float
+    ) -> None:
+        self._engine = engine
+        self._queue = queue
+        self._name = name
+        self._num_slots = num_slots
+        self._grace_s = grace_s
+        self._jobs: dict[str, _RunningJob] = {}
+        self._slot_freed = asyncio.Event()
+        self._text_written = asyncio.Event()
+        self._outage = _Outage()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Claim and serve until `stop` is set; then finish or hand back what runs, and leave.
+
+        Raises:
+            EngineStoppedError: the step loop has died. Its jobs are left to their leases, so that
+                whichever of them killed it is found out by another engine.
+        """
+        beating = asyncio.create_task(self._beat_loop())
+        claiming = asyncio.create_task(self._claim_loop(stop))
+        stopping = asyncio.create_task(stop.wait())
+        try:
+            loops = {beating, claiming, stopping}
+            ended, _ = await asyncio.wait(loops, return_when=asyncio.FIRST_COMPLETED)
+            if stop.is_set():
+                # A claim under way may bring jobs, which have to be handed back like the others.
+                await claiming
+                await self._wind_down()
+            for task in ended:
+                task.result()
+        finally:
+            jobs = [job.task for job in self._jobs.values() if job.task]
+            await _cancel(beating, claiming, stopping, *jobs)
+
+    async def _claim_loop(self, stop: asyncio.Event) -> None:
+        while self._engine.is_alive and not stop.is_set():
+            num_free = self._num_slots - len(self._jobs)
+            try:
+                claimed = await self._queue.claim(
+                    self._name, self._engine.model_name, num_free, list(self._jobs)
+                )
+                self._outage.is_over()
+                for each in claimed:
+                    self._start(each)
+                await self._wait_for_room_and_work(stop)
+            except RedisError as error:
+                self._outage.note(error)
+                await asyncio.sleep(RETRY_S)
+        if not stop.is_set():
+            raise EngineStoppedError(STEP_LOOP_DIED)
+
+    async def _wait_for_room_and_work(self, stop: asyncio.Event) -> None:
+        if len(self._jobs) < self._num_slots:
+            news = asyncio.create_task(self._queue.wait_for_work(IDLE_BEAT_S))
+        else:
+            self._slot_freed.clear()
+            news = asyncio.create_task(self._slot_freed.wait())
+        stopping = asyncio.create_task(stop.wait())
+        try:
+            await asyncio.wait(
+                (news, stopping), timeout=IDLE_BEAT_S + 1, return_when=asyncio.FIRST_COMPLETED
+            )
+            if news.done():
+                await news
+        finally:
+            await _cancel(news, stopping)
+
+    async def _beat_loop(self) -> None:
+        while self._engine.is_alive:
+            await asyncio.sleep(BEAT_S)
+            await _wait(self._text_written, IDLE_BEAT_S)
+            self._text_written.clear()
+            jobs = list(self._jobs.values())
+            sent = [job.progress() for job in jobs]
+            try:
+                verdicts = await self._queue.beat(self._name, sent)
+            except RedisError as error:
+                self._outage.note(error)
+                self._text_written.set()
+                await asyncio.sleep(RETRY_S)
+                continue
+            for job, progress, verdict in zip(jobs, sent, verdicts, strict=True):
+                self._heed(job, progress, verdict)
+        raise EngineStoppedError(STEP_LOOP_DIED)
+
+    def _heed(self, job: _RunningJob, sent: Progress, verdict: int) -> None:
+        if verdict == NOT_YOURS:
+            # A job that ended while the beat was under way is nobody's either: nothing is lost.
+            self._drop(job)
+            return
+        job.confirm(sent, verdict)
+        if verdict < 0:
+            self._text_written.set()
+        if verdict == CANCEL:
+            job.cancelled.set()
+
+    def _start(self, claimed: Claimed) -> None:
+        job = _RunningJob(claimed)
+        self._jobs[job.job_id] = job
+        job.task = asyncio.create_task(self._serve(job))
+
+    def _drop(self, job: _RunningJob) -> None:
+        if job.task is not None:
+            job.task.cancel()
+        self._forget(job)
+
+    def _forget(self, job: _RunningJob) -> None:
+        # By now the id may stand for a later attempt of the same job.
+        if self._jobs.get(job.job_id) is job:
+            del self._jobs[job.job_id]
+            self._slot_freed.set()
+
+    async def _serve(self, job: _RunningJob) -> None:
+        """Run one job to its last word."""
+        claimed = job.claimed
+        outcome: Done | Failed
+        try:
+            outcome = await self._listen(job)
+        except EngineStoppedError:
+            return
+        except Exception:
+            log.exception("job %s failed", job.job_id)
+            said = "Something went wrong in the engine while it wrote this."
+            outcome = Failed(code=ErrorCode.INTERNAL, message=said)
+        if await self._finish(job, outcome):
+            _log_outcome(job.job_id, claimed.attempt, outcome)
+        self._forget(job)
+
+    async def _listen(self, job: _RunningJob) -> Done | Failed:
+        wanted = job.claimed.job
+        if wanted.model is not None and wanted.model != self._engine.model_name:
+            said = f"This engine runs {self._engine.model_name}, not {wanted.model}."
+            return Failed(code=ErrorCode.INVALID_REQUEST, message=said)
+        events = self._engine.generate(
+            wanted.prompt,
+            wanted.params,
+            waited_ms=job.claimed.waited_ms,
+            cancelled=job.cancelled,
+        )
+        async with contextlib.aclosing(events):
+            async for event in events:
+                if not isinstance(event, Delta):
+                    return event
+                job.text += event.text.encode()
+                self._text_written.set()
+        raise EngineStoppedError(STEP_LOOP_DIED)
+
+    async def _finish(self, job: _RunningJob, outcome: Done | Failed) -> bool:
+        """Write the last word, as often as it takes. Return False when the job is another's."""
+        while True:
+            progress = job.progress()
+            try:
+                verdict = await self._queue.finish(self._name, progress, outcome)
+            except RedisError as error:
+                self._outage.note(error)
+                await asyncio.sleep(RETRY_S)
+                continue
+            if verdict >= 0:
+                return verdict == GO_ON
+            job.confirm(progress, verdict)
+
+    async def _wind_down(self) -> None:
+        tasks = [job.task for job in self._jobs.values() if job.task]
+        if tasks:
+            await asyncio.wait(tasks, timeout=self._grace_s)
+        for job in list(self._jobs.values()):
+            self._drop(job)
+            with contextlib.suppress(RedisError):
+                await self._queue.release(self._name, job.job_id, job.claimed.attempt)
+        with contextlib.suppress(RedisError):
+            await self._queue.leave(self._name)
+
+
+def _log_outcome(job_id: str, attempt: int, outcome: Done | Failed) -> None:
+    if isinstance(outcome, Failed):
+        log.info("job %s attempt %d failed: %s", job_id, attempt, outcome.code)
+        return
+    usage = outcome.usage
+    log.info(
+        "job %s attempt %d %s: %d+%d tokens, queue %d ms, first token %s ms, total %d ms",
+        job_id,
+        attempt,
+        outcome.finish_reason,
+        usage.prompt_tokens,
+        usage.completion_tokens,
+        usage.queue_ms,
+        usage.first_token_ms,
+        usage.total_ms,
+    )
+
+
+async def _wait(event: asyncio.Event, timeout_s: float) -> None:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(timeout_s):
+            await event.wait()
+
+
+async def _cancel(*tasks: asyncio.Task[Any]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,53 @@
+"""Model folders on disk, and the library that they are compared with."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+
+from engine.model import GPT2
+from engine.weights import save_model
+from tests.engine.models import make_model
+from tests.engine.support import write_vocabulary
+
+
+@pytest.fixture(scope="session")
+def transformers() -> ModuleType:
+    """The library, imported only where it is needed: that takes seconds."""
+    import transformers  # noqa: PLC0415
+
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    return transformers
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """With models of this size, threads would only wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def model() -> GPT2:
+    return make_model()
+
+
+@pytest.fixture(scope="session")
+def vocabulary(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that holds the byte vocabulary alone."""
+    folder = tmp_path_factory.mktemp("vocabulary")
+    write_vocabulary(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def saved(tmp_path_factory: pytest.TempPathFactory, vocabulary: Path) -> Path:
+    """A whole model folder, to be read only."""
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    save_model(make_model(), vocabulary, folder, dtype=torch.float32)
+    return folder

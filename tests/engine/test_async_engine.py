@@ -1,0 +1,243 @@
+"""AsyncEngine: a real thread before a fake model, and callers that come, leave, and are told.
+
+A reply that must not end by itself asks for `ENDLESS` tokens: only the engine's doing ends it.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+
+import pytest
+
+from engine.async_engine import AsyncEngine, Event
+from engine.errors import EngineStoppedError
+from tests.engine.support import (
+    ENDLESS,
+    FakeModelRunner,
+    NextToken,
+    forever_a,
+    make_engine,
+    make_params,
+    replies,
+)
+from wire.jobs import Delta, Done, ErrorCode, Failed, FinishReason
+
+DEADLINE_S = 30
+PACE_S = 0.001
+"""So that an endless reply does not flood the test with its text."""
+
+
+def start(
+    next_token: NextToken, *, num_slots: int = 2, max_waiting: int = 8, n_ctx: int = 2 * ENDLESS
+) -> AsyncEngine:
+    runner = FakeModelRunner(next_token, pace_s=PACE_S)
+    engine = make_engine(runner, num_slots=num_slots, max_waiting=max_waiting, n_ctx=n_ctx)
+    return AsyncEngine(engine, "tiny")
+
+
+async def collect(events: AsyncGenerator[Event, None]) -> list[Event]:
+    async with asyncio.timeout(DEADLINE_S), aclosing(events):
+        return [event async for event in events]
+
+
+async def first_of(events: AsyncGenerator[Event, None]) -> Event:
+    async with asyncio.timeout(DEADLINE_S):
+        return await anext(events)
+
+
+def text_of(events: list[Event]) -> str:
+    """Join the deltas, which must follow one another byte for byte."""
+    text = ""
+    for event in events:
+        if isinstance(event, Delta):
+            assert event.text
+            assert event.offset_bytes == len(text.encode())
+            text += event.text
+    return text
+
+
+def only_done(events: list[Event]) -> Done:
+    *deltas, done = events
+    assert all(isinstance(event, Delta) for event in deltas)
+    assert isinstance(done, Done)
+    return done
+
+
+def dies_of(poison: str) -> NextToken:
+    """A model that nothing can be computed with any more once it has read `poison`."""
+
+    def next_token(held: Sequence[int]) -> int:
+        if bytes(held).startswith(poison.encode()):
+            raise RuntimeError("the device is lost")
+        return forever_a(held)
+
+    return next_token
+
+
+async def test_a_reply_is_deltas_and_then_one_done():
+    async with start(replies({"hi": "né🤖o"})) as engine:
+        events = await collect(engine.generate("hi", make_params(seed=9), waited_ms=70))
+    assert text_of(events) == "né🤖o"
+    done = only_done(events)
+    assert (done.finish_reason, done.model_name, done.seed) == (FinishReason.STOP, "tiny", 9)
+    usage = done.usage
+    assert (usage.prompt_tokens, usage.completion_tokens, usage.queue_ms) == (2, 8, 70)
+    assert usage.first_token_ms is not None
+    assert 0 <= usage.first_token_ms <= usage.total_ms - 70
+
+
+async def test_replies_that_run_together_get_each_their_own_text():
+    texts: dict[str, str | bytes | list[int]] = {f"p{n}": f"reply {n} " * (n + 1) for n in range(8)}
+    async with start(replies(texts), num_slots=3) as engine:
+        found = await asyncio.gather(
+            *(collect(engine.generate(prompt, make_params(max_tokens=500))) for prompt in texts)
+        )
+    assert [text_of(events) for events in found] == list(texts.values())
+    assert {only_done(events).finish_reason for events in found} == {FinishReason.STOP}
+
+
+async def test_leaving_early_frees_the_slot():
+    async with start(forever_a, num_slots=1) as engine:
+        async with aclosing(engine.generate("x", make_params(max_tokens=ENDLESS))) as endless:
+            await first_of(endless)
+        second = await collect(engine.generate("y", make_params(max_tokens=3)))
+    assert text_of(second) == "aaa"
+
+
+async def test_a_caller_who_is_cancelled_frees_the_slot():
+    async with start(forever_a, num_slots=1) as engine:
+        endless = engine.generate("x", make_params(max_tokens=ENDLESS))
+        await first_of(endless)
+        listening = asyncio.create_task(collect(endless))
+        await asyncio.sleep(0)
+        listening.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await listening
+        second = await collect(engine.generate("y", make_params(max_tokens=3)))
+    assert text_of(second) == "aaa"
+
+
+async def test_leaving_before_the_first_token_frees_the_place_in_line():
+    async with start(forever_a, num_slots=1, max_waiting=1) as engine:
+        running = engine.generate("x", make_params(max_tokens=ENDLESS))
+        await first_of(running)
+        waiting = engine.generate("y", make_params(max_tokens=ENDLESS))
+        listening = asyncio.create_task(collect(waiting))
+        await asyncio.sleep(0)
+        listening.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await listening
+        third = asyncio.create_task(collect(engine.generate("z", make_params(max_tokens=2))))
+        await asyncio.sleep(0)
+        await running.aclose()
+        assert text_of(await third) == "aa"
+
+
+async def test_a_cancelled_reply_ends_with_what_was_written_until_then():
+    cancelled = asyncio.Event()
+    async with start(forever_a, num_slots=1) as engine:
+        events = engine.generate("x", make_params(max_tokens=ENDLESS), cancelled=cancelled)
+        first = await first_of(events)
+        cancelled.set()
+        found = [first, *await collect(events)]
+        done = only_done(found)
+        assert done.finish_reason is FinishReason.CANCELLED
+        assert text_of(found) == "a" * done.usage.completion_tokens
+        second = await collect(engine.generate("y", make_params(max_tokens=3)))
+    assert text_of(second) == "aaa"
+
+
+async def test_a_reply_cancelled_before_it_began_ends_as_cancelled():
+    cancelled = asyncio.Event()
+    cancelled.set()
+    async with start(forever_a) as engine:
+        params = make_params(max_tokens=ENDLESS)
+        found = await collect(engine.generate("x", params, cancelled=cancelled))
+    assert only_done(found).finish_reason is FinishReason.CANCELLED
+
+
+async def test_an_overload_fails_one_caller_only():
+    cancelled = asyncio.Event()
+    async with start(forever_a, num_slots=1, max_waiting=1) as engine:
+        running = engine.generate("x", make_params(max_tokens=ENDLESS), cancelled=cancelled)
+        await first_of(running)
+        # Tasks begin in the order in which they were made.
+        waiting = asyncio.create_task(collect(engine.generate("y", make_params(max_tokens=3))))
+        refused = await asyncio.create_task(collect(engine.generate("z", make_params())))
+        assert [type(event) for event in refused] == [Failed]
+        assert isinstance(refused[0], Failed)
+        assert refused[0].code is ErrorCode.OVERLOADED
+        cancelled.set()
+        assert only_done(await collect(running)).finish_reason is FinishReason.CANCELLED
+        assert text_of(await waiting) == "aaa"
+
+
+@pytest.mark.parametrize(
+    ("prompt", "code"),
+    [("x" * 50, ErrorCode.PROMPT_TOO_LONG), ("\ud800", ErrorCode.INVALID_REQUEST)],
+    ids=["too-long", "no-text"],
+)
+async def test_a_request_that_cannot_be_run_fails_alone(prompt: str, code: ErrorCode):
+    async with start(forever_a, n_ctx=64) as engine:
+        [failed] = await collect(engine.generate(prompt, make_params()))
+        assert isinstance(failed, Failed)
+        assert failed.code is code
+        assert failed.message.endswith(".")
+        assert text_of(await collect(engine.generate("y", make_params(max_tokens=3)))) == "aaa"
+
+
+async def test_a_dying_model_fails_everybody_who_waits_and_the_next_caller():
+    async with start(dies_of("poison"), num_slots=2) as engine:
+        running = engine.generate("x", make_params(max_tokens=ENDLESS))
+        await first_of(running)
+        assert engine.is_alive
+        tasks = [
+            asyncio.create_task(collect(engine.generate(prompt, make_params(max_tokens=ENDLESS))))
+            for prompt in ("poison", "waits for a slot", "this one too")
+        ]
+        async with asyncio.timeout(DEADLINE_S):
+            ended = await asyncio.gather(*tasks, return_exceptions=True)
+        assert [type(error) for error in ended] == [EngineStoppedError] * 3
+        with pytest.raises(EngineStoppedError):
+            await collect(running)
+        with pytest.raises(EngineStoppedError):
+            await collect(engine.generate("next", make_params()))
+        assert not engine.is_alive
+
+
+async def test_closing_the_engine_fails_who_still_listens_and_who_comes_later():
+    engine = start(forever_a)
+    assert not engine.is_alive
+    async with engine:
+        assert engine.is_alive
+        running = engine.generate("x", make_params(max_tokens=ENDLESS))
+        await first_of(running)
+    assert not engine.is_alive
+    with pytest.raises(EngineStoppedError):
+        await collect(running)
+    with pytest.raises(EngineStoppedError):
+        await collect(engine.generate("y", make_params()))
+
+
+async def test_a_seed_left_out_is_drawn_anew_each_time_and_reported():
+    async with start(replies({"hi": "x"})) as engine:
+        params = make_params(seed=None)
+        seeds = [only_done(await collect(engine.generate("hi", params))).seed for _ in range(5)]
+    assert len(set(seeds)) == 5
+
+
+def test_an_idle_engine_leaves_when_the_event_loop_has_gone():
+    # A caller's loop may be closed while the thread still writes to it.
+    async def leave_without_a_word() -> AsyncEngine:
+        engine = await start(forever_a).__aenter__()
+        await first_of(engine.generate("x", make_params(max_tokens=ENDLESS)))
+        return engine
+
+    async def stop(engine: AsyncEngine) -> None:
+        async with asyncio.timeout(DEADLINE_S):
+            await engine.__aexit__(None, None, None)
+
+    engine = asyncio.run(leave_without_a_word())
+    assert engine.is_alive
+    asyncio.run(stop(engine))
+    assert not engine.is_alive

@@ -1,0 +1,172 @@
+"""LLMEngine: steps in, whole texts out, each with the reason why it ended."""
+
+from typing import Any
+
+import pytest
+
+from engine.errors import InvalidRequestError, OverloadedError, PromptTooLongError
+from engine.llm_engine import LLMEngine
+from engine.sequence import Sequence
+from tests.engine.support import (
+    EOT,
+    FakeModelRunner,
+    byte_tokenizer,
+    forever_a,
+    make_engine,
+    make_params,
+    replies,
+)
+from wire.jobs import FinishReason
+
+
+def engine_of(texts: dict[str, str | bytes | list[int]], **sizes: Any) -> LLMEngine:
+    return make_engine(FakeModelRunner(replies(texts)), **sizes)
+
+
+def run(engine: LLMEngine) -> dict[Sequence, tuple[str, list[FinishReason]]]:
+    """Step to the end; give each sequence's text and its reasons, which should be one."""
+    found: dict[Sequence, tuple[str, list[FinishReason]]] = {}
+    for _ in range(1000):
+        if not engine.has_work:
+            return found
+        for output in engine.step():
+            text, reasons = found.get(output.sequence, ("", []))
+            if output.finish_reason is not None:
+                reasons = [*reasons, output.finish_reason]
+            found[output.sequence] = text + output.text, reasons
+    pytest.fail("it never ends")
+
+
+def test_end_of_text_ends_a_reply_and_nothing_of_it_shows():
+    engine = engine_of({"hi": "hello"})
+    sequence = engine.add("hi", make_params())
+    assert run(engine) == {sequence: ("hello", [FinishReason.STOP])}
+    assert sequence.num_completion_tokens == 5
+
+
+def test_end_of_text_as_the_first_token_is_an_empty_reply():
+    engine = engine_of({"hi": ""})
+    sequence = engine.add("hi", make_params())
+    assert run(engine) == {sequence: ("", [FinishReason.STOP])}
+
+
+def test_max_tokens_end_a_reply_for_its_length():
+    engine = engine_of({"hi": "hello"})
+    sequence = engine.add("hi", make_params(max_tokens=3))
+    assert run(engine) == {sequence: ("hel", [FinishReason.LENGTH])}
+
+
+def test_a_stop_string_ends_a_reply_and_is_not_shown():
+    engine = engine_of({"hi": "one. two. three."})
+    sequence = engine.add("hi", make_params(stop=(" three", ". t")))
+    assert run(engine) == {sequence: ("one", [FinishReason.STOP])}
+
+
+def test_a_stop_string_in_the_very_last_token_counts_as_a_stop():
+    engine = engine_of({"hi": "abcd"})
+    sequence = engine.add("hi", make_params(max_tokens=3, stop=("bc",)))
+    assert run(engine) == {sequence: ("a", [FinishReason.STOP])}
+
+
+def test_the_slot_of_a_stopped_reply_is_free_at_the_next_step():
+    engine = engine_of({"hi": "ab" * 20, "there": "yes"}, num_slots=1)
+    engine.add("hi", make_params(stop=("b",)))
+    second = engine.add("there", make_params())
+    assert run(engine)[second] == ("yes", [FinishReason.STOP])
+
+
+@pytest.mark.parametrize("reason", ["length", "stop"])
+def test_what_was_held_back_for_a_stop_string_is_shown_at_the_end(reason: str):
+    engine = engine_of({"hi": "ok\n\nUs"})
+    max_tokens = 6 if reason == "length" else 16
+    sequence = engine.add("hi", make_params(max_tokens=max_tokens, stop=("\n\nUser:",)))
+    assert run(engine) == {sequence: ("ok\n\nUs", [FinishReason(reason)])}
+
+
+def test_a_character_cut_off_by_max_tokens_is_a_replacement_character():
+    engine = engine_of({"hi": "é🤖"})
+    sequence = engine.add("hi", make_params(max_tokens=4))
+    assert run(engine) == {sequence: ("é\ufffd", [FinishReason.LENGTH])}
+
+
+def test_the_text_of_a_reply_is_the_decoding_of_its_tokens():
+    ids = [*range(0, 256, 7), *"naïve 🤖 日本".encode(), 0xF0, 0x9F]
+    engine = engine_of({"hi": ids})
+    sequence = engine.add("hi", make_params(max_tokens=1000))
+    [(text, reasons)] = run(engine).values()
+    written = sequence.token_ids[sequence.num_prompt_tokens :]
+    assert written == ids
+    assert (text, reasons) == (byte_tokenizer().decode(ids), [FinishReason.STOP])
+
+
+def test_replies_that_run_together_get_each_their_own_text():
+    texts: dict[str, str | bytes | list[int]] = {f"prompt {n}": f"reply {n} " * n for n in range(9)}
+    engine = engine_of(texts, num_slots=3, prefill_tokens=5, max_waiting=9)
+    sequences = {
+        engine.add(prompt, make_params(max_tokens=500)): text for prompt, text in texts.items()
+    }
+    expected = {each: (text, [FinishReason.STOP]) for each, text in sequences.items()}
+    assert run(engine) == expected
+
+
+def test_an_empty_prompt_is_continued_from_end_of_text():
+    engine = engine_of({"": "once"})
+    sequence = engine.add("", make_params())
+    assert sequence.token_ids == [EOT]
+    assert run(engine) == {sequence: ("once", [FinishReason.STOP])}
+
+
+def test_a_prompt_that_spells_end_of_text_is_read_as_text():
+    sequence = engine_of({}).add("<|endoftext|>", make_params())
+    assert sequence.token_ids == list(b"<|endoftext|>")
+
+
+def test_a_prompt_that_leaves_no_room_is_refused_with_both_numbers_and_the_bound():
+    engine = engine_of({"x" * 40: "y"}, n_ctx=64)
+    with pytest.raises(PromptTooLongError, match=r"40 tokens .* 25 are asked for.* 64 in all"):
+        engine.add("x" * 40, make_params(max_tokens=25))
+    assert not engine.has_work
+    sequence = engine.add("x" * 40, make_params(max_tokens=24))
+    assert run(engine) == {sequence: ("y", [FinishReason.STOP])}
+
+
+def test_an_empty_prompt_takes_one_token_of_the_context():
+    engine = engine_of({}, n_ctx=64)
+    with pytest.raises(PromptTooLongError):
+        engine.add("", make_params(max_tokens=64))
+    engine.add("", make_params(max_tokens=63))
+
+
+def test_a_prompt_that_no_utf8_can_write_is_refused_as_a_request():
+    with pytest.raises(InvalidRequestError, match=r"character 2 .*lone surrogate"):
+        engine_of({}).add("hi\ud800", make_params())
+
+
+def test_a_full_line_refuses_and_keeps_nothing_of_the_request():
+    engine = make_engine(FakeModelRunner(forever_a), num_slots=1, max_waiting=1)
+    first = engine.add("a", make_params())
+    with pytest.raises(OverloadedError):
+        engine.add("b", make_params())
+    assert run(engine) == {first: ("a" * 16, [FinishReason.LENGTH])}
+    assert engine._detokenizers == {}
+
+
+def test_an_aborted_reply_has_no_further_output():
+    engine = make_engine(FakeModelRunner(forever_a))
+    gone, stays = engine.add("a", make_params()), engine.add("b", make_params())
+    engine.step()
+    engine.abort(gone)
+    assert run(engine) == {stays: ("a" * 15, [FinishReason.LENGTH])}
+    engine.abort(gone)
+    engine.abort(stays)
+    assert not engine.has_work
+
+
+def test_a_reply_aborted_while_it_waits_never_runs():
+    runner = FakeModelRunner(forever_a)
+    engine = make_engine(runner, num_slots=1)
+    engine.add("a", make_params())
+    waiting = engine.add("b", make_params())
+    engine.abort(waiting)
+    run(engine)
+    assert all(chunk.sequence is not waiting for plan in runner.plans for chunk in plan.sampled)

@@ -1,0 +1,205 @@
+"""From a model's name to a running engine: real weights and cache, and what can be missing."""
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from codec.vocabulary import VocabularyError
+from engine.async_engine import AsyncEngine
+from engine.config import ModelConfig
+from engine.errors import EngineError, ModelError
+from engine.llm_engine import LLMEngine
+from engine.loading import find_model, load_engine, model_name, pick_device, pick_dtype
+from engine.sampler import SampleRow, sample
+from engine.weights import load_model, save_model
+from tests.engine.models import CPU, TINY, make_model
+from tests.engine.support import make_params
+from tests.engine.test_async_engine import collect, only_done, text_of
+from tests.wire.support import make_job
+from wire.jobs import SamplingParams
+
+
+def load(folder: Path, *, num_slots: int = 4, prefill_tokens: int = 8) -> LLMEngine:
+    engine, _ = load_engine(
+        folder, CPU, num_slots=num_slots, prefill_tokens=prefill_tokens, max_waiting=50
+    )
+    return engine
+
+
+def write(engine: LLMEngine, requests: Sequence[tuple[str, SamplingParams]]) -> list[str]:
+    """Run the requests together; give their texts."""
+    texts = {engine.add(prompt, params): "" for prompt, params in requests}
+    while engine.has_work:
+        for output in engine.step():
+            if output.sequence in texts:
+                texts[output.sequence] += output.text
+    return list(texts.values())
+
+
+REQUESTS: list[tuple[str, dict[str, Any]]] = [
+    ("", {}),
+    ("a", {"temperature": 0.0}),
+    ("some longer prompt than one chunk", {"top_k": 0, "top_p": 0.9}),
+    ("other", {"temperature": 0.7, "top_k": 0}),
+    ("other", {"repetition_penalty": 1.5, "top_k": 3}),
+    ("the last of them all", {"top_k": 5, "top_p": 0.5}),
+]
+
+
+def test_a_request_writes_in_any_company_what_it_writes_alone(saved: Path):
+    requests = [
+        (prompt, make_params(seed=seed, max_tokens=12 + 3 * seed, **params))
+        for seed, (prompt, params) in enumerate(REQUESTS)
+    ]
+    # One after the other: there is but one slot.
+    alone = write(load(saved, num_slots=1), requests)
+    assert len(set(alone)) == len(requests)
+    assert write(load(saved, num_slots=3), requests) == alone
+    assert write(load(saved, num_slots=5, prefill_tokens=3), requests[::-1]) == alone[::-1]
+
+
+def test_each_token_is_drawn_from_the_full_passes_logits_at_its_place_in_the_reply(saved: Path):
+    params = make_params(seed=6, max_tokens=25, top_k=0, repetition_penalty=1.2)
+    engine = load(saved)
+    sequence = engine.add("hello", params)
+    write(engine, [])
+    model = load_model(saved, device=CPU, dtype=torch.float32)
+    ids = list(b"hello")
+    assert sequence.num_completion_tokens > 10
+    for place, token_id in enumerate(sequence.token_ids[len(ids) :]):
+        with torch.inference_mode():
+            logits = model.logits(model(torch.tensor([ids])))[:, -1]
+        assert sample(logits, [SampleRow(params, place, ids)]).item() == token_id
+        ids.append(token_id)
+
+
+def test_a_slot_used_before_writes_what_a_fresh_one_writes(saved: Path):
+    engine = load(saved, num_slots=1)
+    request = ("hello", make_params(seed=3, max_tokens=30))
+    fresh = write(engine, [request])
+    write(engine, [("quite another prompt", make_params(seed=4, max_tokens=40))])
+    assert write(engine, [request]) == fresh
+
+
+async def test_a_seed_left_out_is_reported_and_writes_the_text_again(saved: Path):
+    async with AsyncEngine(load(saved), "tiny") as engine:
+        params = make_params(seed=None, max_tokens=30)
+        first = await collect(engine.generate("hi", params))
+        seed = only_done(first).seed
+        again = await collect(
+            engine.generate("hi", params.model_copy(update={"seed": seed})),
+        )
+        other = await collect(engine.generate("hi", params))
+    assert text_of(again) == text_of(first)
+    assert text_of(other) != text_of(first)
+
+
+def test_a_reply_may_fill_the_whole_context(saved: Path):
+    engine = load(saved)
+    sequence = engine.add("abcd", make_params(max_tokens=60, temperature=0))
+    while engine.has_work:
+        engine.step()
+    assert len(sequence.token_ids) <= TINY.n_ctx
+    assert sequence.finish_reason is not None
+
+
+def test_a_model_with_more_rows_than_tokens_never_writes_past_the_vocabulary(
+    saved: Path, vocabulary: Path, tmp_path: Path
+):
+    padded = make_model(ModelConfig(n_layer=1, n_head=2, n_embd=32, n_vocab=320, n_ctx=64))
+    padded.wte.weight[257:] *= 50
+    save_model(padded, vocabulary, tmp_path / "padded", dtype=torch.float32)
+    engine = load(tmp_path / "padded")
+    assert len(write(engine, [("a", make_params(seed=1, top_k=0, max_tokens=50))])[0]) > 0
+
+
+def test_a_model_is_found_by_name_below_the_models_folder_and_by_path(saved: Path):
+    assert find_model("tiny", saved.parent) == saved
+    assert find_model(str(saved), Path("nowhere")) == saved
+
+
+def test_a_model_that_is_nowhere_is_told_with_both_places_and_the_remedy(tmp_path: Path):
+    with pytest.raises(ModelError, match=rf"no model 'gone'.*{tmp_path}/gone.*put it into"):
+        find_model("gone", tmp_path)
+
+
+def test_a_vocabulary_larger_than_the_model_is_refused_with_both_sizes(saved: Path, tmp_path: Path):
+    folder = Path(shutil.copytree(saved, tmp_path / "model"))
+    table = json.loads((folder / "vocab.json").read_text(encoding="utf-8")) | {"ab": 257}
+    (folder / "vocab.json").write_text(json.dumps(table), encoding="utf-8")
+    with pytest.raises(ModelError, match="258 tokens do not fit vocab_size 257"):
+        load(folder)
+
+
+def test_a_model_without_its_vocabulary_is_refused(saved: Path, tmp_path: Path):
+    folder = Path(shutil.copytree(saved, tmp_path / "model"))
+    (folder / "merges.txt").unlink()
+    with pytest.raises(VocabularyError, match=r"merges\.txt is missing"):
+        load(folder)
+
+
+def test_slots_that_do_not_fit_into_memory_are_refused_with_how_many_do(saved: Path):
+    with pytest.raises(EngineError, match=r"1000000000 slots need \d+ MiB .* at most \d+ slots"):
+        load(saved, num_slots=10**9)
+
+
+def test_memory_that_the_system_can_make_free_counts_as_free(
+    saved: Path,
+):
+    meminfo = Path("/proc/meminfo")
+    if not meminfo.exists():
+        pytest.skip("only Linux says how much memory is available")
+    fields = dict(line.split(":") for line in meminfo.read_text("ascii").splitlines())
+    kib = {name: int(value.split()[0]) for name, value in fields.items()}
+    slot_kib = 2 * TINY.n_layer * TINY.n_ctx * TINY.n_embd * 4 / 1024
+    with pytest.raises(EngineError) as caught:
+        load(saved, num_slots=10**9)
+    most = int(str(caught.value).rpartition("at most ")[2].split()[0])
+    cache_kib = kib["MemAvailable"] - kib["MemFree"]
+    if cache_kib < 2**20:
+        pytest.skip("there is no page cache to speak of")
+    # Half of it is left to what other programs take in between.
+    assert most * slot_kib > kib["MemFree"] + cache_kib / 2
+
+
+def test_asking_for_cuda_without_one_is_told_with_the_remedy():
+    if torch.cuda.is_available():
+        assert pick_device("auto").type == "cuda"
+        return
+    with pytest.raises(EngineError, match="sees no CUDA device: use cpu or auto"):
+        pick_device("cuda")
+    assert pick_device("auto") == pick_device("cpu") == CPU
+
+
+def test_the_cpu_computes_in_float32():
+    assert pick_dtype(CPU) == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("n_layer", "n_embd", "n_vocab", "expected"),
+    [
+        (12, 768, 50257, "124M"),
+        (24, 1024, 50257, "355M"),
+        (36, 1280, 50257, "774M"),
+        (48, 1600, 50257, "1558M"),
+        (12, 768, 8192, "folder"),
+        (6, 768, 50257, "folder"),
+    ],
+)
+def test_a_model_is_called_by_its_release_or_by_its_folder(
+    n_layer: int, n_embd: int, n_vocab: int, expected: str
+):
+    config = ModelConfig(n_layer=n_layer, n_head=4, n_embd=n_embd, n_vocab=n_vocab)
+    assert model_name(Path("some/folder"), config) == expected
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"), [("demo", "demo"), ("my notes, été", "my-notes-t-"), ("é" * 9, "-")]
+)
+def test_a_job_can_ask_for_any_model_by_the_name_that_people_see(folder: str, name: str):
+    assert make_job("1", model=model_name(Path("models") / folder, TINY)).model == name

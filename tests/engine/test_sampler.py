@@ -1,0 +1,376 @@
+"""The sampler: supports by hand, frequencies by chi-squared, noise by a slow twin in plain Python.
+
+The chi-squared tests draw from fixed seeds, so they always end alike. `ODDS` is the chance that a
+right sampler would have failed for a given choice of seeds.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats  # type: ignore[import-untyped]
+from torch import Tensor
+
+from engine.sampler import SampleRow, gumbel, row_key, sample
+from tests.engine.support import make_params
+from wire.jobs import SamplingParams
+
+ODDS = 1e-4
+NUM_DRAWS = 8000
+MASK_64 = 2**64 - 1
+PLAIN = {"top_k": 0}
+# Probabilities 0.4, 0.3, 0.15, 0.1, 0.05, not in order.
+PROBABILITIES = [0.1, 0.4, 0.05, 0.3, 0.15]
+LOGITS = [math.log(p) + 3 for p in PROBABILITIES]
+
+
+def row(position: int = 0, seen: Sequence[int] = (), **params: Any) -> SampleRow:
+    return SampleRow(make_params(**{**PLAIN, **params}), position, seen)
+
+
+def draw(logits: Sequence[float], rows: Sequence[SampleRow]) -> list[int]:
+    drawn: list[int] = sample(torch.tensor(logits).expand(len(rows), -1), rows).tolist()
+    return drawn
+
+
+def draws(logits: Sequence[float], number: int = NUM_DRAWS, **params: Any) -> Counter[int]:
+    """Draw once for each of so many seeds."""
+    return Counter(draw(logits, [row(seed=seed, **params) for seed in range(number)]))
+
+
+def distribution(logits: Sequence[float], params: SamplingParams) -> dict[int, float]:
+    """The distribution that the published definitions describe, in plain numbers."""
+    scaled = {token: logit / params.temperature for token, logit in enumerate(logits)}
+    order = sorted(scaled, key=lambda token: -scaled[token])
+    if params.top_k:
+        order = [token for token in order if scaled[token] >= scaled[order[params.top_k - 1]]]
+    weights = {token: math.exp(scaled[token] - scaled[order[0]]) for token in order}
+    total = sum(weights.values())
+    kept, mass = [], 0.0
+    for token in order:
+        if mass >= params.top_p:
+            break
+        kept.append(token)
+        mass += weights[token] / total
+    total = sum(weights[token] for token in kept)
+    return {token: weights[token] / total for token in kept}
+
+
+def test_temperature_zero_takes_the_most_likely_token():
+    logits = torch.randn(50, 301, generator=torch.Generator().manual_seed(0))
+    rows = [row(seed=seed, temperature=0) for seed in range(50)]
+    assert sample(logits, rows).tolist() == logits.argmax(-1).tolist()
+
+
+def test_temperature_zero_stays_greedy_beside_rows_that_draw():
+    rows = [row(seed=seed, temperature=seed % 2 * 2) for seed in range(200)]
+    drawn = draw(LOGITS, rows)
+    assert set(drawn[::2]) == {1}
+    assert len(set(drawn[1::2])) == 5
+
+
+@pytest.mark.parametrize(
+    ("params", "support"),
+    [
+        ({}, {0, 1, 2, 3, 4}),
+        ({"top_k": 1}, {1}),
+        ({"top_k": 2}, {1, 3}),
+        ({"top_k": 3}, {1, 3, 4}),
+        ({"top_k": 5}, {0, 1, 2, 3, 4}),
+        ({"top_k": 50257}, {0, 1, 2, 3, 4}),
+        # The sums are 0.4, 0.7, 0.85, 0.95, 1: the smallest set that reaches p.
+        ({"top_p": 0.01}, {1}),
+        ({"top_p": 0.39}, {1}),
+        ({"top_p": 0.41}, {1, 3}),
+        ({"top_p": 0.69}, {1, 3}),
+        ({"top_p": 0.71}, {1, 3, 4}),
+        ({"top_p": 0.96}, {0, 1, 2, 3, 4}),
+        # Of the three that top-k keeps, the sums are 0.47, 0.82, 1.
+        ({"top_k": 3, "top_p": 0.46}, {1}),
+        ({"top_k": 3, "top_p": 0.48}, {1, 3}),
+        ({"top_k": 3, "top_p": 0.83}, {1, 3, 4}),
+        # At half the temperature the probabilities are squared: the sums are 0.561, 0.877.
+        ({"temperature": 0.5, "top_p": 0.55}, {1}),
+        ({"temperature": 0.5, "top_p": 0.57}, {1, 3}),
+    ],
+    ids=str,
+)
+def test_only_what_top_k_and_top_p_keep_is_ever_drawn(params: dict[str, Any], support: set[int]):
+    assert set(draws(LOGITS, 1500, **params)) == support
+
+
+@pytest.mark.parametrize("seed", [3, 13, 25])
+def test_a_top_p_just_below_1_does_not_widen_top_k(seed: int):
+    # With these logits the float32 probabilities of the forty add up to a little less than p.
+    logits = torch.randn(300, generator=torch.Generator().manual_seed(seed))
+    rows = [row(seed=seed, top_k=40, top_p=1 - 2.0**-24) for seed in range(300)]
+    drawn = draw(logits.tolist(), [*rows, row(top_k=80)])
+    assert set(drawn[:-1]) <= set(logits.topk(40).indices.tolist())
+
+
+def test_tokens_as_likely_as_the_last_of_top_k_are_kept_with_it():
+    assert set(draws([1.0, 3.0, 2.0, 2.0, 2.0], 500, top_k=2)) == {1, 2, 3, 4}
+
+
+def test_tokens_as_likely_as_the_last_of_top_p_are_kept_with_it():
+    assert set(draws([0.0] * 4, 500, top_p=0.3)) == {0, 1, 2, 3}
+
+
+@pytest.mark.parametrize(
+    ("seen", "expected"),
+    [
+        ([], 0),
+        ([0], 1),  # 4 / 2 = 2 falls behind 3
+        ([0, 1], 0),  # 4 / 2 = 2 against 3 / 2 = 1.5
+        ([0, 1, 0, 0], 0),  # once is as often as thrice
+        ([2], 0),
+    ],
+    ids=str,
+)
+def test_the_repetition_penalty_divides_likely_tokens(seen: list[int], expected: int):
+    rows = [row(seen=seen, temperature=0, repetition_penalty=2.0)]
+    assert draw([4.0, 3.0, -1.0], rows) == [expected]
+
+
+def test_the_repetition_penalty_multiplies_unlikely_tokens():
+    # -1 * 2 = -2 falls behind -1.5; dividing would have raised it.
+    rows = [row(seen=[0], temperature=0, repetition_penalty=2.0)]
+    assert draw([-1.0, -1.5], rows) == [1]
+
+
+def test_the_repetition_penalty_shifts_the_frequencies_as_worked_out_by_hand():
+    # log 9 / 2 = log 3: 9 to 1 becomes 3 to 1.
+    counts = Counter(
+        draw(
+            [math.log(9), 0.0],
+            [row(seed=s, seen=[0], repetition_penalty=2.0) for s in range(NUM_DRAWS)],
+        )
+    )
+    assert_drawn_as(counts, {0: 0.75, 1: 0.25})
+
+
+def assert_drawn_as(counts: Counter[int], expected: dict[int, float]) -> None:
+    assert set(counts) <= set(expected)
+    number = sum(counts.values())
+    observed = [counts[token] for token in expected]
+    wanted = [number * probability for probability in expected.values()]
+    assert min(wanted) >= 5, "the chi-squared test needs more draws"
+    assert stats.chisquare(observed, wanted).pvalue > ODDS
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {},
+        {"temperature": 0.5},
+        {"temperature": 1.8},
+        {"top_k": 3},
+        {"top_p": 0.8},
+        {"temperature": 1.5, "top_k": 4, "top_p": 0.9},
+    ],
+    ids=str,
+)
+def test_frequencies_over_seeds_are_the_probabilities(params: dict[str, Any]):
+    expected = distribution(LOGITS, make_params(**{**PLAIN, **params}))
+    assert_drawn_as(draws(LOGITS, **params), expected)
+
+
+def test_frequencies_over_positions_are_the_probabilities():
+    rows = [row(position, seed=11) for position in range(NUM_DRAWS)]
+    assert_drawn_as(Counter(draw(LOGITS, rows)), dict(enumerate(PROBABILITIES)))
+
+
+def test_draws_of_neighbouring_positions_and_seeds_are_independent():
+    for rows in (
+        [row(position, seed=3) for position in range(NUM_DRAWS + 1)],
+        [row(7, seed=seed) for seed in range(NUM_DRAWS + 1)],
+    ):
+        drawn = draw(LOGITS, rows)
+        table = torch.zeros(5, 5, dtype=torch.int64)
+        for one, following in pairwise(drawn):
+            table[one, following] += 1
+        assert stats.chi2_contingency(table.numpy()).pvalue > ODDS
+
+
+def test_every_token_of_a_large_vocabulary_is_drawn_as_often():
+    counts = draws([0.0] * 300)
+    assert_drawn_as(counts, dict.fromkeys(range(300), 1 / 300))
+
+
+@pytest.mark.parametrize("temperature", [5e-324, 1e-45, 1e-6, 1e-3, 0.1, 1.0, 2.0])
+def test_no_temperature_breaks_the_arithmetic(temperature: float):
+    for logits in ([-math.inf, -1e4, 1e4, 9e3], [-math.inf, 0.0, 0.0, 0.0], [-9e4, -3e4, -3e4]):
+        counts = draws(logits, 200, temperature=temperature)
+        best = max(logits)
+        # Differences of thousands leave the others no chance at any temperature up to 2.
+        assert {logits[token] for token in counts} == {best}
+
+
+def test_the_lowest_temperature_still_tells_neighbours_apart():
+    assert set(draws([1.0, 1.001, 0.999], 200, temperature=1e-6)) == {1}
+
+
+@pytest.mark.parametrize("temperature", [1e-6, 1.0, 2.0])
+def test_equal_logits_are_equally_likely_at_any_temperature(temperature: float):
+    counts = draws([5.0] * 4, temperature=temperature)
+    assert_drawn_as(counts, dict.fromkeys(range(4), 0.25))
+
+
+@pytest.mark.parametrize("params", [{}, {"top_k": 3}, {"top_p": 0.999}, {"top_k": 4, "top_p": 0.9}])
+def test_an_impossible_token_is_never_drawn(params: dict[str, Any]):
+    logits = [0.0, -math.inf, 0.0, -math.inf, 0.0]
+    assert set(draws(logits, 300, **params)) == {0, 2, 4}
+
+
+def test_different_seeds_write_different_texts():
+    logits = torch.randn(1, 50, generator=torch.Generator().manual_seed(0)).expand(20, 50)
+    texts = {
+        tuple(sample(logits, [row(position, seed=seed) for position in range(20)]).tolist())
+        for seed in (0, 1, 2, 3, 2**53, 2**62, 2**63 - 1)
+    }
+    assert len(texts) == 7
+
+
+params_of_any_kind = st.builds(
+    make_params,
+    seed=st.integers(0, 2**63 - 1),
+    temperature=st.sampled_from([0.0, 1e-6, 0.3, 1.0, 2.0]) | st.floats(0, 2),
+    top_k=st.integers(0, 6),
+    top_p=st.sampled_from([0.2, 0.4, 0.5, 0.6, 0.7, 0.9, 1.0]) | st.floats(0.01, 1.0),
+    repetition_penalty=st.sampled_from([1.0, 1.3, 2.0]),
+)
+# Whole numbers make ties, which half precision makes all the time.
+logits_of_any_kind = st.lists(st.integers(-3, 3), min_size=8, max_size=8)
+row_of_any_kind = st.tuples(
+    logits_of_any_kind, params_of_any_kind, st.lists(st.integers(0, 7), max_size=4)
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(batch=st.lists(row_of_any_kind, min_size=2, max_size=5))
+def test_a_row_draws_in_any_batch_what_it_draws_alone(
+    batch: list[tuple[list[int], SamplingParams, list[int]]],
+):
+    drawn_alone, rows = [], []
+    for logits, params, seen in batch:
+        own = [SampleRow(params, position, seen) for position in range(10)]
+        drawn_alone += draw([logit / 2 for logit in logits], own)
+        rows += own
+    together = torch.tensor([logits for logits, *_ in batch]).repeat_interleave(10, dim=0) / 2
+    assert sample(together, rows).tolist() == drawn_alone
+
+
+def test_ties_at_the_end_of_top_k_do_not_let_a_neighbour_widen_top_p():
+    # Alone, 3 has e/(e + 1) = 0.73 of the two that top-k keeps, which reaches 0.6.
+    logits = [3.0, 2.0, 2.0, 2.0, 0.0]
+    narrow = [row(seed=seed, top_k=2, top_p=0.6) for seed in range(300)]
+    wide = [row(seed=seed, top_k=4) for seed in range(300)]
+    assert draw(logits, narrow + wide)[:300] == draw(logits, narrow)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    logits=st.lists(st.integers(-60, 60), min_size=4, max_size=12, unique=True),
+    params=params_of_any_kind.filter(lambda params: params.temperature > 0.05),
+)
+def test_whatever_is_drawn_has_a_chance_by_the_published_definitions(
+    logits: list[int], params: SamplingParams
+):
+    params = params.model_copy(update={"top_k": min(params.top_k, len(logits))})
+    possible = distribution([logit / 20 for logit in logits], params)
+    rows = [SampleRow(params.model_copy(update={"seed": seed}), 0) for seed in range(20)]
+    assert set(draw([logit / 20 for logit in logits], rows)) <= set(possible)
+
+
+class SplitMix64:
+    """The generator as published, in plain integers: slow, and nothing can overflow."""
+
+    def __init__(self, state: int) -> None:
+        self.state = state & MASK_64
+
+    def next(self) -> int:
+        self.state = (self.state + 0x9E3779B97F4A7C15) & MASK_64
+        z = self.state
+        z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & MASK_64
+        z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & MASK_64
+        return z ^ (z >> 31)
+
+
+def plain_gumbel(output: int) -> float:
+    return -math.log(-math.log((2 * (output >> 12) + 1) / 2**53))
+
+
+def test_the_slow_twin_gives_the_published_test_vector():
+    twin = SplitMix64(1234567)
+    assert [twin.next() for _ in range(3)] == [
+        6457827717110365317,
+        3203168211198807973,
+        9817491932198370423,
+    ]
+
+
+@settings(max_examples=100, deadline=None)
+@given(key=st.integers(-(2**63), 2**63 - 1))
+def test_the_noise_is_that_of_the_slow_twin(key: int):
+    twin = SplitMix64(key)
+    expected = [plain_gumbel(twin.next()) for _ in range(40)]
+    noise = gumbel(torch.full((40,), key), torch.arange(40))
+    assert noise.dtype == torch.float64
+    assert noise.tolist() == pytest.approx(expected, rel=1e-12, abs=1e-12)
+
+
+@settings(max_examples=200, deadline=None)
+@given(seed=st.integers(0, 2**63 - 1), position=st.integers(0, 1023))
+def test_a_rows_key_is_that_of_the_slow_twin(seed: int, position: int):
+    # The seed's generator gives one number, from which the positions' generator begins.
+    positions = SplitMix64(SplitMix64(seed).next())
+    for _ in range(position):
+        positions.next()
+    assert row_key(row(position, seed=seed)) & MASK_64 == positions.next()
+    assert -(2**63) <= row_key(row(position, seed=seed)) < 2**63
+
+
+@settings(max_examples=100, deadline=None)
+@given(seed=st.integers(0, 2**63 - 1), position=st.integers(0, 1023))
+def test_the_token_drawn_is_the_one_that_the_slow_twin_draws(seed: int, position: int):
+    twin = SplitMix64(row_key(row(position, seed=seed)))
+    scores = [logit + plain_gumbel(twin.next()) for logit in LOGITS]
+    assert draw(LOGITS, [row(position, seed=seed)]) == [scores.index(max(scores))]
+
+
+def key_of(output: int) -> int:
+    """Run SplitMix64 backwards: the key whose first number is `output`."""
+    z = output ^ (output >> 31) ^ (output >> 62)
+    z = (z * pow(0x94D049BB133111EB, -1, 2**64)) & MASK_64
+    z ^= (z >> 27) ^ (z >> 54)
+    z = (z * pow(0xBF58476D1CE4E5B9, -1, 2**64)) & MASK_64
+    z ^= (z >> 30) ^ (z >> 60)
+    key = (z - 0x9E3779B97F4A7C15) & MASK_64
+    return key - 2**64 if key >= 2**63 else key
+
+
+@pytest.mark.parametrize("output", [0, 1, 2**63 - 1, 2**63, MASK_64 - 1, MASK_64])
+def test_the_noise_is_finite_at_both_ends_of_the_generator(output: int):
+    key = key_of(output)
+    assert SplitMix64(key).next() == output
+    noise = gumbel(torch.tensor([key]), torch.tensor([0])).item()
+    assert -5 < noise < 40
+
+
+def test_half_precision_logits_are_drawn_from_in_full_precision():
+    logits = torch.tensor([LOGITS], dtype=torch.bfloat16)
+    rows = [row(seed=5)]
+    assert sample(logits, rows).tolist() == sample(logits.float(), rows).tolist()
+
+
+def test_logits_are_left_as_they_were():
+    logits = torch.tensor([LOGITS])
+    before: Tensor = logits.clone()
+    sample(logits, [row(seen=[0, 1], repetition_penalty=2.0, top_k=2, top_p=0.5)])
+    assert torch.equal(logits, before)

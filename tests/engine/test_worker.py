@@ -1,0 +1,408 @@
+"""The Redis door: a real queue on a real server, a real engine thread, and a fake model."""
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from engine.async_engine import AsyncEngine
+from engine.errors import EngineStoppedError
+from engine.worker import Worker
+from sandbox.redis_server import RedisServer
+from tests.engine.support import (
+    ENDLESS,
+    FakeModelRunner,
+    NextToken,
+    forever_a,
+    make_engine,
+    replies,
+)
+from tests.wire.support import MODEL, PREFIX, ROOMY, lapse, make_done, make_job, record_of
+from wire.connection import connect
+from wire.jobs import Done, ErrorCode, Failed, FinishReason, Job, SamplingParams
+from wire.queue import Claimed, JobQueue, JobRecord, JobState, Progress
+
+DEADLINE_S = 40
+POLL_S = 0.01
+
+
+class EndlessQueue(JobQueue):
+    """The real queue, but a job whose prompt is "endless" comes without a bound on its length."""
+
+    async def claim(
+        self, engine: str, model_name: str, num_free: int, held: Sequence[str]
+    ) -> list[Claimed]:
+        claimed = await super().claim(engine, model_name, num_free, held)
+        return [self._unbound(each) if each.job.prompt == "endless" else each for each in claimed]
+
+    def _unbound(self, claimed: Claimed) -> Claimed:
+        params = claimed.job.params.model_copy(update={"max_tokens": ENDLESS})
+        return replace(claimed, job=claimed.job.model_copy(update={"params": params}))
+
+
+@pytest.fixture
+def queue(redis: Redis) -> JobQueue:
+    return EndlessQueue(redis)
+
+
+class Running:
+    """A worker that runs, and how to end it."""
+
+    def __init__(self, engine: AsyncEngine, worker: Worker) -> None:
+        self.engine = engine
+        self.stop = asyncio.Event()
+        self.task = asyncio.create_task(worker.run(self.stop))
+
+    async def stopped(self) -> None:
+        self.stop.set()
+        async with asyncio.timeout(DEADLINE_S):
+            await self.task
+
+
+@asynccontextmanager
+async def serving(
+    queue: JobQueue,
+    next_token: NextToken,
+    *,
+    num_slots: int = 2,
+    grace_s: float = 0.0,
+    name: str = "e1",
+) -> AsyncIterator[Running]:
+    runner = FakeModelRunner(next_token, pace_s=0.001)
+    llm_engine = make_engine(runner, num_slots=num_slots, max_waiting=num_slots)
+    async with AsyncEngine(llm_engine, "tiny") as engine:
+        worker = Worker(engine, queue, name=name, num_slots=num_slots, grace_s=grace_s)
+        running = Running(engine, worker)
+        try:
+            yield running
+        finally:
+            running.task.cancel()
+            with contextlib.suppress(asyncio.CancelledError, EngineStoppedError):
+                await running.task
+
+
+async def submit(queue: JobQueue, job_id: str, prompt: str, **fields: Any) -> Job:
+    params = SamplingParams(seed=5, max_tokens=1000)
+    job = make_job(job_id, prompt=prompt, params=params, **fields)
+    await queue.submit(job, ROOMY)
+    return job
+
+
+async def until(condition: Callable[[], Awaitable[bool]]) -> None:
+    async with asyncio.timeout(DEADLINE_S):
+        while not await condition():
+            await asyncio.sleep(POLL_S)
+
+
+async def ended(queue: JobQueue, job_id: str) -> JobRecord:
+    async def has_ended() -> bool:
+        return (await record_of(queue, job_id)).state is JobState.ENDED
+
+    await until(has_ended)
+    return await record_of(queue, job_id)
+
+
+async def has_text(queue: JobQueue, job_id: str, text: str = "a") -> None:
+    async def shows() -> bool:
+        return text in (await record_of(queue, job_id)).text
+
+    await until(shows)
+
+
+class Gate:
+    """A model that stops computing at a place of its reply until it is told to go on."""
+
+    def __init__(self, prompt: str, reply: str, *, before: int) -> None:
+        self._next_token = replies({prompt: reply})
+        self._held_up_at = len(prompt.encode()) + before
+        self.opened = threading.Event()
+
+    def __call__(self, held: Sequence[int]) -> int:
+        if len(held) == self._held_up_at:
+            assert self.opened.wait(DEADLINE_S), "the gate was never opened"
+        return self._next_token(held)
+
+
+async def test_text_and_the_last_word_arrive_in_the_record(queue: JobQueue):
+    await submit(queue, "1", "hi")
+    async with serving(queue, replies({"hi": "né🤖o"})):
+        record = await ended(queue, "1")
+    assert record.text == "né🤖o"
+    assert (record.attempt, record.engine, record.model_name) == (1, "e1", "tiny")
+    assert isinstance(record.outcome, Done)
+    done = record.outcome
+    assert (done.finish_reason, done.seed, done.model_name) == (FinishReason.STOP, 5, "tiny")
+    assert (done.usage.prompt_tokens, done.usage.completion_tokens) == (2, 8)
+
+
+async def test_more_jobs_than_slots_get_each_their_own_text(queue: JobQueue):
+    texts: dict[str, str | bytes | list[int]] = {f"p{n}": f"reply {n} " * (n + 1) for n in range(9)}
+    async with serving(queue, replies(texts), num_slots=3):
+        for number, prompt in enumerate(texts):
+            await submit(queue, str(number), prompt, user_id=f"user{number % 4}")
+        records = [await ended(queue, str(number)) for number in range(len(texts))]
+    assert [record.text for record in records] == list(texts.values())
+    assert {record.attempt for record in records} == {1}
+
+
+async def test_text_is_in_the_record_while_the_reply_is_still_being_written(queue: JobQueue):
+    gate = Gate("hi", "né🤖, 日本", before=8)
+    await submit(queue, "1", "hi")
+    async with serving(queue, gate):
+        await has_text(queue, "1", "né🤖,")
+        assert (await record_of(queue, "1")).state is JobState.RUNNING
+        gate.opened.set()
+        assert (await ended(queue, "1")).text == "né🤖, 日本"
+
+
+async def test_text_that_redis_has_lost_is_sent_again(queue: JobQueue, redis: Redis):
+    gate = Gate("hi", "né🤖, 日本", before=8)
+    await submit(queue, "1", "hi")
+    async with serving(queue, gate):
+        await has_text(queue, "1", "né🤖,")
+        # As after a crash that cost the last second: what was written last is gone.
+        await redis.set(f"{PREFIX}:text:1", "né")
+        gate.opened.set()
+        record = await ended(queue, "1")
+    assert (record.text, record.attempt) == ("né🤖, 日本", 1)
+
+
+async def test_a_cancellation_reaches_the_engine_and_its_slot_is_free(queue: JobQueue):
+    await submit(queue, "1", "endless")
+    async with serving(queue, forever_a, num_slots=1):
+        await has_text(queue, "1")
+        await submit(queue, "2", "hi")
+        assert await queue.cancel("1")
+        first = await ended(queue, "1")
+        second = await ended(queue, "2")
+    assert isinstance(first.outcome, Done)
+    assert first.outcome.finish_reason is FinishReason.CANCELLED
+    assert first.text == "a" * first.outcome.usage.completion_tokens
+    assert second.text == "a" * 1000
+
+
+async def test_a_job_for_another_model_is_refused_by_name(queue: JobQueue):
+    await submit(queue, "1", "hi", model="other")
+    await submit(queue, "2", "hi", model="tiny")
+    async with serving(queue, replies({"hi": "x"})):
+        refused, written = [await ended(queue, job_id) for job_id in ("1", "2")]
+    assert refused.outcome == Failed(
+        code=ErrorCode.INVALID_REQUEST, message="This engine runs tiny, not other."
+    )
+    assert written.text == "x"
+
+
+async def test_a_stop_without_grace_hands_back_what_runs_and_counts_no_attempt(queue: JobQueue):
+    await submit(queue, "1", "endless")
+    async with serving(queue, forever_a) as running:
+        await has_text(queue, "1")
+        await running.stopped()
+    record = await record_of(queue, "1")
+    assert (record.state, record.attempt, record.engine) == (JobState.WAITING, 0, None)
+    assert (await queue.tick()).num_engines == 0
+    async with serving(queue, replies({"endless": "whole"}), name="e2"):
+        record = await ended(queue, "1")
+    assert (record.text, record.attempt, record.engine) == ("whole", 1, "e2")
+
+
+async def test_a_stop_with_grace_lets_a_reply_be_finished(queue: JobQueue):
+    gate = Gate("hi", "to the end", before=3)
+    await submit(queue, "1", "hi")
+    async with serving(queue, gate, grace_s=DEADLINE_S) as running:
+        await has_text(queue, "1", "to ")
+        await submit(queue, "2", "comes too late")
+        running.stop.set()
+        gate.opened.set()
+        await running.stopped()
+    record = await record_of(queue, "1")
+    assert (record.state, record.text) == (JobState.ENDED, "to the end")
+
+
+class SlowAnswers(EndlessQueue):
+    """The real queue; the answer to a claim that brings a job is held up until it is let go."""
+
+    def __init__(self, redis: Redis) -> None:
+        super().__init__(redis)
+        self.holds_one_up = asyncio.Event()
+        self.let_go = asyncio.Event()
+
+    async def claim(
+        self, engine: str, model_name: str, num_free: int, held: Sequence[str]
+    ) -> list[Claimed]:
+        claimed = await super().claim(engine, model_name, num_free, held)
+        if claimed:
+            self.holds_one_up.set()
+            await self.let_go.wait()
+        return claimed
+
+
+async def test_a_job_that_was_claimed_while_the_stop_came_is_handed_back_too(redis: Redis):
+    queue = SlowAnswers(redis)
+    await submit(queue, "1", "endless")
+    async with serving(queue, forever_a) as running:
+        async with asyncio.timeout(DEADLINE_S):
+            await queue.holds_one_up.wait()
+        running.stop.set()
+        # Let the worker see the stop before the answer comes.
+        for _ in range(50):
+            await asyncio.sleep(0)
+        queue.let_go.set()
+        await running.stopped()
+    record = await record_of(queue, "1")
+    assert (record.state, record.attempt) == (JobState.WAITING, 0)
+    [claimed] = await queue.claim("e2", MODEL, 1, [])
+    assert not claimed.suspect
+
+
+async def take_over(queue: JobQueue, redis: Redis, job_id: str) -> Claimed:
+    """Become the engine that holds a job: its lease lapses, and we are first to claim it."""
+    async with asyncio.timeout(DEADLINE_S):
+        while True:
+            # A beat in between renews the lease; then it is tried again.
+            await lapse(redis, job_id)
+            for claimed in await queue.claim("other", MODEL, 1, []):
+                return claimed
+
+
+async def test_a_job_that_another_engine_took_is_dropped_without_a_word(
+    queue: JobQueue, redis: Redis
+):
+    await submit(queue, "1", "endless")
+    async with serving(queue, forever_a, num_slots=1):
+        await has_text(queue, "1")
+        claimed = await take_over(queue, redis, "1")
+        # The only slot is free again, though nothing could end the first job but being dropped.
+        await submit(queue, "2", "hi")
+        assert (await ended(queue, "2")).engine == "e1"
+        record = await record_of(queue, "1")
+        assert (record.state, record.engine, record.text) == (JobState.RUNNING, "other", "")
+        progress = Progress("1", claimed.attempt, 0, "by the other")
+        assert await queue.finish("other", progress, make_done()) == 1
+    record = await record_of(queue, "1")
+    assert (record.text, record.outcome) == ("by the other", make_done())
+
+
+async def test_connections_that_are_cut_lose_nothing(queue: JobQueue, redis: Redis):
+    reply = "".join(chr(ord("a") + n % 26) for n in range(900))
+    await submit(queue, "1", "hi")
+    async with serving(queue, replies({"hi": reply})):
+        cuts = 0
+        while (await record_of(queue, "1")).state is not JobState.ENDED:
+            await redis.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+            cuts += 1
+            await asyncio.sleep(0.1)
+        record = await record_of(queue, "1")
+    assert cuts > 2
+    assert (record.text, record.attempt) == (reply, 1)
+
+
+async def test_a_redis_that_is_killed_and_comes_back_loses_nothing(own_redis_server: RedisServer):
+    reply = "before the fall, after the fall"
+    gate = Gate("hi", reply, before=16)
+    async with connect(own_redis_server.url) as redis:
+        queue = EndlessQueue(redis)
+        await submit(queue, "1", "hi")
+        async with serving(queue, gate):
+            await has_text(queue, "1", "before the fall,")
+            await own_redis_server.kill()
+            # The reply is written to its end while there is nobody to take it.
+            gate.opened.set()
+            with pytest.raises(RedisError):
+                await queue.snapshot("1")
+            await own_redis_server.restart()
+            record = await ended(queue, "1")
+        assert (record.text, record.attempt) == (reply, 1)
+        assert isinstance(record.outcome, Done)
+
+
+async def test_a_worker_serves_on_after_an_outage(own_redis_server: RedisServer):
+    async with connect(own_redis_server.url) as redis:
+        queue = EndlessQueue(redis)
+        async with serving(queue, replies({"hi": "x"})):
+            await submit(queue, "1", "hi")
+            await ended(queue, "1")
+            await own_redis_server.restart()
+            await submit(queue, "2", "hi")
+            assert (await ended(queue, "2")).text == "x"
+
+
+async def test_a_worker_can_be_stopped_while_redis_is_away(own_redis_server: RedisServer):
+    async with connect(own_redis_server.url) as redis:
+        queue = EndlessQueue(redis)
+        await submit(queue, "1", "endless")
+        async with serving(queue, forever_a) as running:
+            await has_text(queue, "1")
+            await own_redis_server.kill()
+            await running.stopped()
+
+
+async def test_a_dead_step_loop_ends_the_worker_and_leaves_its_jobs_to_their_leases(
+    queue: JobQueue,
+):
+    def next_token(held: Sequence[int]) -> int:
+        if bytes(held).startswith(b"poison"):
+            raise RuntimeError("the device is lost")
+        return forever_a(held)
+
+    await submit(queue, "1", "endless")
+    async with serving(queue, next_token, grace_s=DEADLINE_S) as running:
+        await has_text(queue, "1")
+        await submit(queue, "2", "poison")
+        with pytest.raises(EngineStoppedError, match="step loop has died"):
+            async with asyncio.timeout(DEADLINE_S):
+                await running.task
+        assert not running.engine.is_alive
+        for job_id in ("1", "2"):
+            record = await record_of(queue, job_id)
+            assert (record.state, record.attempt, record.engine) == (JobState.RUNNING, 1, "e1")
+            assert record.outcome is None
+
+
+async def test_a_job_that_breaks_the_worker_itself_is_answered_and_the_others_go_on(
+    queue: JobQueue, monkeypatch: pytest.MonkeyPatch
+):
+    generate = AsyncEngine.generate
+
+    def broken(self: AsyncEngine, prompt: str, *args: object, **kwargs: object) -> object:
+        if prompt == "breaks":
+            raise RuntimeError("a mistake of ours")
+        return generate(self, prompt, *args, **kwargs)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(AsyncEngine, "generate", broken)
+    await submit(queue, "1", "breaks")
+    await submit(queue, "2", "hi")
+    async with serving(queue, replies({"hi": "x"}), num_slots=1):
+        failed, written = [await ended(queue, job_id) for job_id in ("1", "2")]
+    assert isinstance(failed.outcome, Failed)
+    assert failed.outcome.code is ErrorCode.INTERNAL
+    assert "mistake" not in failed.outcome.message
+    assert written.text == "x"
+
+
+async def test_an_idle_worker_is_seen_to_be_alive_and_its_model_is_known(queue: JobQueue):
+    async with serving(queue, forever_a):
+
+        async def is_listed() -> bool:
+            return (await queue.tick()).engines == {"e1": "tiny"}
+
+        await until(is_listed)
+
+
+async def test_nothing_of_a_prompt_or_a_reply_is_logged(
+    queue: JobQueue, caplog: pytest.LogCaptureFixture
+):
+    caplog.set_level("DEBUG")
+    await submit(queue, "1", "secret question")
+    async with serving(queue, replies({"secret question": "private answer"})):
+        await ended(queue, "1")
+    engine_logs = [record for record in caplog.records if record.name.startswith("engine")]
+    assert any("job 1 attempt 1 stop" in record.getMessage() for record in engine_logs)
+    assert "secret question" not in caplog.text
+    assert "private answer" not in caplog.text
