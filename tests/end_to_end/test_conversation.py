@@ -1,0 +1,142 @@
+"""What people meet: real bot, real engine, real Redis, and a local Discord."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from sandbox.redis_server import RedisServer
+from tests.end_to_end.conftest import checked_stack
+from tests.end_to_end.stack import REPLY_TIMEOUT_S, Stack, check_labelled, parts_of
+from wire.jobs import Done
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def programs(endless_model: Path) -> AsyncIterator[Stack]:
+    """A bot and an engine with two slots, for all tests here: starting them takes seconds."""
+    async with RedisServer() as redis_server, checked_stack(redis_server, endless_model) as stack:
+        await stack.start_engine(slots=2)
+        await stack.start_bot()
+        yield stack
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def served(programs: Stack) -> Stack:
+    """The programs, with nothing left of the test before."""
+    await programs.forget()
+    return programs
+
+
+async def test_a_mention_gets_one_labelled_reply_that_streams(served: Stack) -> None:
+    asked = await served.mention(served.sandbox.alice, "In a shocking finding")
+    reply = await served.reply_to(asked)
+    record = await served.the_record()
+    assert (reply.content,) == parts_of(record)
+    assert record.job.prompt == "In a shocking finding"
+    check_labelled(reply)
+    assert len(reply.revisions) >= 2, "it was shown before it was done"
+    assert reply.revisions[0].components, "the first revision has a Stop button"
+    assert len(served.messages) == 1
+
+
+async def test_an_empty_mention_is_an_unconditional_sample(served: Stack) -> None:
+    reply = await served.reply_to(await served.mention(served.sandbox.alice, ""))
+    record = await served.the_record()
+    assert record.job.prompt == ""
+    assert record.text
+    assert (reply.content,) == parts_of(record)
+
+
+async def test_a_direct_message_needs_no_mention(served: Stack) -> None:
+    box = served.sandbox
+    asked = await box.say(box.bob, box.dm(box.bob), "Once upon a time")
+    reply = await served.reply_to(asked)
+    assert reply.channel is box.dm(box.bob)
+    assert (reply.content,) == parts_of(await served.the_record())
+    check_labelled(reply)
+
+
+async def test_the_slash_command_gives_the_same_text_for_the_same_seed(served: Stack) -> None:
+    box = served.sandbox
+    options = {"prompt": "The sea", "length": 30, "temperature": 0.9, "top_p": 0.95, "seed": 7}
+    for user in (box.alice, box.bob):
+        answer = await served.answer_of(await box.slash(user, box.general, "generate", options))
+        check_labelled(answer)
+    first, second = await served.records()
+    assert first.text == second.text
+    assert first.text
+    assert isinstance(first.outcome, Done)
+    assert first.outcome.seed == 7
+    assert first.outcome.usage.completion_tokens == 30
+
+
+async def test_another_seed_gives_another_text(served: Stack) -> None:
+    box = served.sandbox
+    for seed in (1, 2):
+        options = {"prompt": "The sea", "length": 30, "seed": seed}
+        await served.answer_of(await box.slash(box.alice, box.general, "generate", options))
+    first, second = await served.records()
+    assert first.text != second.text
+
+
+async def test_a_long_reply_is_split_into_labelled_parts(served: Stack) -> None:
+    box = served.sandbox
+    options = {"prompt": "Long ago", "length": 1000, "top_k": 40}
+    await box.slash(box.alice, box.general, "generate", options)
+    (record,) = await served.settled(1)
+    parts = parts_of(record)
+    assert len(parts) >= 2
+    messages = served.messages
+    assert tuple(message.content for message in messages) == parts
+    for message in messages:
+        assert len(message.content) <= 2000
+        check_labelled(message)
+
+
+async def test_two_people_at_once_each_get_their_own_text(served: Stack) -> None:
+    box = served.sandbox
+    options = {"length": 200, "top_k": 40}
+    asked = [
+        await box.slash(user, box.general, "generate", {**options, "prompt": prompt, "seed": 3})
+        for user, prompt in ((box.alice, "The town of stone"), (box.bob, "A cold and early spring"))
+    ]
+    together = [await served.answer_of(each) for each in asked]
+    records = await served.records()
+    assert [message.content for message in together] == [parts_of(r)[0] for r in records]
+    assert records[0].text != records[1].text
+    spans = [(message.revisions[0].at_s, message.revisions[-1].at_s) for message in together]
+    assert max(begin for begin, _ in spans) < min(end for _, end in spans), "they ran together"
+
+
+async def test_a_prompt_that_is_too_long_is_refused_with_both_numbers(served: Stack) -> None:
+    box = served.sandbox
+    options = {"prompt": "word " * 300, "length": 1000}
+    answer = await served.answer_of(await box.slash(box.alice, box.general, "generate", options))
+    assert "1000" in answer.content
+    assert "1024" in answer.content
+    (record,) = await served.records()
+    assert record.text == ""
+
+
+async def test_a_third_request_of_one_person_is_refused(served: Stack) -> None:
+    box = served.sandbox
+    endless = {"prompt": "For ever", "length": 1000}
+    running = [await box.slash(box.alice, box.general, "generate", endless) for _ in range(2)]
+    for each in running:
+        await box.wait_for(lambda each=each: each.original, REPLY_TIMEOUT_S)  # type: ignore[misc]
+    await box.wait_for(lambda: len(served.messages) >= 2 or None, REPLY_TIMEOUT_S)
+    refused = await served.reply_to(await served.mention(box.alice, "and this"))
+    assert "not done yet" in refused.content
+    assert len(await served.records()) == 2
+
+
+async def test_bots_and_webhooks_are_never_answered(served: Stack) -> None:
+    box = served.sandbox
+    await box.say(box.other_bot, box.general, f"{box.bot_user.mention} talk to me")
+    await box.say_as_webhook(box.general, "feed", f"{box.bot_user.mention} talk to me")
+    # The gateway keeps the order: once this is answered, the two above have been read.
+    await served.reply_to(await served.mention(box.alice, "hello"))
+    assert len(served.messages) == 1
