@@ -92,10 +92,10 @@ async def demo(options: argparse.Namespace, programs: Programs = engine_and_bot)
         children: list[Child] = []
         for program in programs(sandbox, redis_url, options):
             printer.note(f"starting the {program.name}: {' '.join(program.command)}")
-            child = await stack.enter_async_context(running(program, folder))
+            children.append(await stack.enter_async_context(running(program, folder)))
+        for child in children:
             await child.ready(START_WITHIN_S)
-            printer.note(f"the {program.name} is ready")
-            children.append(child)
+            printer.note(f"the {child.name} is ready")
         try:
             await _until_death(_talk(sandbox, options, printer), children)
         except ReplyError as error:

@@ -49,7 +49,8 @@ class Child:
     """A program that was started."""
 
     def __init__(self, program: Program, process: asyncio.subprocess.Process, log: Path) -> None:
-        self._program = program
+        self.name = program.name
+        self._ready_line = program.ready_line
         self._process = process
         self._log = log
         self._last_lines: deque[str] = deque(maxlen=SHOWN_LINES)
@@ -66,7 +67,7 @@ class Child:
                 log.flush()
                 text = line.decode(errors="replace").rstrip()
                 self._last_lines.append(text)
-                if self._program.ready_line in text:
+                if self._ready_line in text:
                     self._ready.set()
 
     async def ready(self, within_s: float) -> None:
@@ -86,7 +87,7 @@ class Child:
             return
         if self._reader.done():
             await self.died()
-        msg = f"The {self._program.name} was not ready within {within_s:g} s. {self._told()}"
+        msg = f"The {self.name} was not ready within {within_s:g} s. {self._told()}"
         raise ProgramError(msg)
 
     async def died(self) -> None:
@@ -98,7 +99,7 @@ class Child:
         await self._reader
         status = await self._process.wait()
         how = f"with status {status}" if status >= 0 else f"by {signal.Signals(-status).name}"
-        msg = f"The {self._program.name} ended {how}. {self._told()}"
+        msg = f"The {self.name} ended {how}. {self._told()}"
         raise ProgramError(msg)
 
     def _told(self) -> str:
