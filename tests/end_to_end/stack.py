@@ -143,10 +143,10 @@ class Stack:
         return await self.finished(original)
 
     async def records(self) -> list[JobRecord]:
-        """Read every job that Redis holds, oldest first."""
+        """Read every job that Redis holds, in the order in which people asked."""
         keys = [key async for key in self._redis.scan_iter("{ovid:0}:job:*")]
         found = [await self.queue.snapshot(key.decode().rpartition(":")[2]) for key in keys]
-        return sorted((record for record in found if record), key=lambda r: r.job.deadline_unix_ms)
+        return sorted((record for record in found if record), key=_snowflake)
 
     async def the_record(self) -> JobRecord:
         """Read the only job."""
@@ -177,6 +177,10 @@ class Stack:
         )
         self._processes.append(process)
         return process
+
+
+def _snowflake(record: JobRecord) -> int:
+    return int(record.job.job_id.rpartition(".")[2])
 
 
 def has_text(content: str) -> bool:
