@@ -19,6 +19,7 @@ from engine.errors import ModelError
 from engine.model import GPT2
 
 WEIGHTS_NAME = "model.safetensors"
+READABLE = 0o644
 PREFIX = "transformer."
 HEAD = "lm_head.weight"
 CONV1D = ("c_attn.weight", "c_proj.weight", "c_fc.weight")
@@ -78,6 +79,8 @@ def save_model(model: GPT2, vocabulary_from: Path, folder: Path, *, dtype: torch
         fields = json.dumps(model.config.to_hugging_face(), indent=2)
         (partial / "config.json").write_text(fields + "\n", encoding="utf-8")
         save_file(tensors, partial / WEIGHTS_NAME, metadata={"format": "pt"})
+        # safetensors keeps the file to its owner, and a container serves it as another user.
+        (partial / WEIGHTS_NAME).chmod(READABLE)
         folder.mkdir(parents=True, exist_ok=True)
         for path in partial.iterdir():
             path.replace(folder / path.name)

@@ -165,6 +165,11 @@ def test_saving_over_an_older_model_replaces_it(folder: Path, vocabulary: Path):
     assert not folder.with_name("model.partial").exists()
 
 
+def test_what_is_saved_can_be_read_by_the_user_that_serves_it(folder: Path):
+    modes = {path.name: path.stat().st_mode & 0o444 for path in folder.iterdir()}
+    assert set(modes.values()) == {0o444}, modes
+
+
 def test_what_a_killed_save_left_behind_does_not_matter(folder: Path, vocabulary: Path):
     partial = folder.with_name("model.partial")
     partial.mkdir()

@@ -217,7 +217,6 @@ async def test_a_stop_with_grace_lets_a_reply_be_finished(queue: JobQueue):
     await submit(queue, "1", "hi")
     async with serving(queue, gate, grace_s=DEADLINE_S) as running:
         await has_text(queue, "1", "to ")
-        await submit(queue, "2", "comes too late")
         running.stop.set()
         gate.opened.set()
         await running.stopped()
