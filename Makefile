@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-annotate --no-emit-package torch --override requirements/no-torch.txt
 
-.PHONY: demo test check fix test-gpu bench lock clean
+.PHONY: demo test lint check fix test-gpu bench lock clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python -m sandbox $(ARGS)
@@ -14,12 +14,13 @@ demo: $(VENV)/.demo
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest $(ARGS)
 
-check: $(VENV)/.dev
+check: lint test
+
+lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest $(ARGS)
 
 fix: $(VENV)/.dev
 	$(BIN)/ruff format .
@@ -44,6 +45,8 @@ clean:
 
 # A stamp is younger than all that it stands for; pip finds most of it installed the second time.
 $(VENV)/.%: requirements/%.lock requirements/torch.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Ovid needs Python 3.11 or later: name one with make PYTHON=python3.11"; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing what requirements/$*.lock names into $(VENV)"
 	$(PIP) install --require-hashes --requirement requirements/$*.lock

@@ -30,6 +30,7 @@ CLOSED_FOR_BAD_TOKEN = 4004
 RETRY_S = 5.0
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
+
 C = TypeVar("C", bound=discord.Client)
 
 

@@ -142,15 +142,16 @@ class BotClient(discord.AutoShardedClient):
             await refuse(surface_of(self, origin, job_id), job_id, refusal)
         except DeniedError as error:
             _log.warning("job %s: the bot may not answer there: %s", job_id, error)
-            await self._tell_denied(origin)
+            await self._tell_denied(origin, error)
 
-    async def _tell_denied(self, origin: Origin) -> None:
+    async def _tell_denied(self, origin: Origin, denied: DeniedError) -> None:
         if origin.asker_id == 0:
             return
         try:
             with discord_errors():
                 channel = await self.create_dm(discord.Object(origin.asker_id))
-                await channel.send(replies.cannot_write(origin.channel_id))
+                said = replies.cannot_write(origin.channel_id)
+                await channel.send(said if denied.lacks_permission else replies.FAILED_HERE)
         except (DeniedError, GoneError, UnreachableError) as error:
             _log.info("%s: telling so in private failed too: %s", job_id_of(origin), error)
 

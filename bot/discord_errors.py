@@ -12,11 +12,17 @@ class GoneError(Exception):
 
 
 class DeniedError(Exception):
-    """Discord does not allow it, now or later. `code` is Discord's own."""
+    """Discord does not take it, now or later.
 
-    def __init__(self, said: str, code: int) -> None:
+    Attributes:
+        code: Discord's own.
+        lacks_permission: Whether the bot may not, rather than what it sent being unwelcome.
+    """
+
+    def __init__(self, said: str, code: int, *, lacks_permission: bool) -> None:
         super().__init__(said)
         self.code = code
+        self.lacks_permission = lacks_permission
 
 
 class UnreachableError(Exception):
@@ -38,6 +44,6 @@ def discord_errors() -> Iterator[None]:
             raise GoneError(said) from error
         if error.status == 429 or error.status >= 500:
             raise UnreachableError(said) from error
-        raise DeniedError(said, error.code) from error
+        raise DeniedError(said, error.code, lacks_permission=error.status == 403) from error
     except (aiohttp.ClientError, OSError) as error:
         raise UnreachableError(type(error).__name__) from error

@@ -31,7 +31,7 @@ MAX_CRASHES = 3
 """How often a reply may fail for a reason nobody foresaw before it is given up."""
 
 SurfaceOf = Callable[[Origin, str], Surface]
-TellDenied = Callable[[Origin], Awaitable[None]]
+TellDenied = Callable[[Origin, DeniedError], Awaitable[None]]
 
 
 class Follower:
@@ -64,7 +64,8 @@ class Follower:
         self._done = Recent()
         self._disowned = Recent()
         self._crashes: Counter[str] = Counter()
-        self._num_engines = 0
+        # Until the first tick says better: nobody shall read of a fault that may not be one.
+        self._num_engines = 1
         self._replies: asyncio.TaskGroup | None = None
         self._redis_is_away = False
 
@@ -135,7 +136,7 @@ class Follower:
         except DeniedError as error:
             _log.warning("job %s: the bot may not answer there: %s", reply.job_id, error)
             self._done.add(reply.job_id)
-            await self._tell_denied(reply.origin)
+            await self._tell_denied(reply.origin, error)
         except Exception:  # noqa: BLE001  # one broken reply must not end the others
             self._crashes[reply.job_id] += 1
             _log.exception("job %s: showing its reply failed", reply.job_id)

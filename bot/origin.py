@@ -16,7 +16,7 @@ _JOB_ID = re.compile(r"[mi](?P<channel>[0-9]{1,20})\.(?P<source>[0-9]{1,20})")
 
 
 class _Origin(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     channel_id: Snowflake
     asker_id: Snowflake

@@ -5,12 +5,14 @@ Its `custom_id` carries the job and who asked, so it works after a restart and w
 
 import logging
 import re
+from collections.abc import Awaitable
 from enum import Enum
 from typing import Any, Protocol, Self, cast
 
 import discord
 
 from bot import replies
+from bot.discord_errors import DeniedError, GoneError, UnreachableError, discord_errors
 
 _log = logging.getLogger(__name__)
 
@@ -67,17 +69,23 @@ class StopButton(
         """Stop the reply. Discord is answered first, since it waits three seconds only."""
         may_stop = interaction.user.id == self._asker_id or interaction.permissions.manage_messages
         if not may_stop:
-            await interaction.response.send_message(replies.NOT_YOURS, ephemeral=True)
+            said = interaction.response.send_message(replies.NOT_YOURS, ephemeral=True)
+            await self._try_to(said)
             return
-        try:
-            await interaction.response.defer()
-        except discord.HTTPException as error:
-            _log.info("job %s: the press of Stop could not be answered: %s", self._job_id, error)
+        await self._try_to(interaction.response.defer())
         result = await cast("StopsReplies", interaction.client).stop_reply(self._job_id)
         if result is StopResult.OVER:
-            await interaction.edit_original_response(view=None)
+            await self._try_to(interaction.edit_original_response(view=None))
         elif result is StopResult.UNREACHABLE:
-            await interaction.followup.send(replies.REDIS_AWAY, ephemeral=True)
+            await self._try_to(interaction.followup.send(replies.REDIS_AWAY, ephemeral=True))
+
+    async def _try_to(self, answer: Awaitable[object]) -> None:
+        """Answer the press, or log that it could not be: stopping does not depend on it."""
+        try:
+            with discord_errors():
+                await answer
+        except (DeniedError, GoneError, UnreachableError) as error:
+            _log.info("job %s: the press of Stop could not be answered: %s", self._job_id, error)
 
 
 def stop_view(job_id: str, asker_id: int) -> discord.ui.View:

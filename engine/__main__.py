@@ -36,14 +36,25 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
+    return _status_of(name, lambda: run(settings))
+
+
+def _status_of(name: str, run: Callable[[], None]) -> int:
+    """Run a command; what goes wrong on the way becomes a sentence."""
     try:
-        run(settings)
+        run()
     except BrokenPipeError:
         # Whoever reads, such as `head`, has seen enough; what is still buffered goes nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (EngineError, VocabularyError, ValueError, OSError) as error:
         print(f"{name}: {error}", file=sys.stderr)
+        return 1
+    except torch.OutOfMemoryError:
+        print(
+            f"{name}: the device is out of memory: use fewer slots or a smaller model",
+            file=sys.stderr,
+        )
         return 1
     except KeyboardInterrupt:
         return 130

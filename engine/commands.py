@@ -8,6 +8,9 @@ import signal
 import socket
 import sys
 
+import torch
+from redis.asyncio import Redis
+
 from engine.async_engine import AsyncEngine
 from engine.loading import find_model, load_engine, pick_device
 from engine.settings import FinetuneSettings, SampleSettings, ServeSettings
@@ -30,27 +33,29 @@ def run_serve(settings: ServeSettings) -> None:
     logging.basicConfig(
         level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
-    asyncio.run(_serve(settings))
-
-
-async def _serve(settings: ServeSettings) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for signum in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(signum, stop.set)
+    redis = connect(settings.redis_url.get_secret_value())
     device = pick_device(settings.device)
-    llm_engine, model_name = await asyncio.to_thread(
-        load_engine,
+    # Loaded before the event loop begins, so that a signal can still end it at once.
+    llm_engine, model_name = load_engine(
         find_model(settings.model, settings.models),
         device,
         num_slots=settings.slots,
         prefill_tokens=settings.prefill_tokens,
         max_waiting=settings.slots,
     )
-    url = settings.redis_url.get_secret_value()
+    asyncio.run(_serve(settings, redis, AsyncEngine(llm_engine, model_name), device))
+
+
+async def _serve(
+    settings: ServeSettings, redis: Redis, engine: AsyncEngine, device: torch.device
+) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(signum, stop.set)
     # Leases are fenced by this name, so no engine may ever bear another's.
     name = f"{socket.gethostname()[:32]}.{os.getpid()}.{secrets.token_hex(4)}"
-    async with connect(url) as redis, AsyncEngine(llm_engine, model_name) as engine:
+    async with redis, engine:
         worker = Worker(
             engine,
             JobQueue(redis),
@@ -61,10 +66,10 @@ async def _serve(settings: ServeSettings) -> None:
         log.info(
             "engine ready: %s runs GPT-2 %s on %s, %d slots, jobs from %s",
             name,
-            model_name,
+            engine.model_name,
             device.type,
             settings.slots,
-            hide_password(url),
+            hide_password(settings.redis_url.get_secret_value()),
         )
         await worker.run(stop)
     log.info("engine stopped")

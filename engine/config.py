@@ -96,9 +96,14 @@ class ModelConfig:
         if kind != "gpt2" or activation != "gelu_new":
             msg = f"{path} describes a {kind} with {activation}, and only GPT-2 is run here"
             raise ModelError(msg)
-        unsupported = ("scale_attn_by_inverse_layer_idx", "reorder_and_upcast_attn", "n_inner")
-        for name in unsupported:
-            if fields.get(name):
+        variants = {
+            "scale_attn_weights": (True,),
+            "scale_attn_by_inverse_layer_idx": (False,),
+            "reorder_and_upcast_attn": (False,),
+            "n_inner": (None, 4 * fields.get("n_embd", 0)),
+        }
+        for name, released in variants.items():
+            if fields.get(name, released[0]) not in released:
                 msg = f"{path} sets {name}, which is not part of GPT-2 as OpenAI released it"
                 raise ModelError(msg)
         try:

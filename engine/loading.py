@@ -81,7 +81,7 @@ def load_engine(
     Raises:
         ModelError: the folder is damaged or not a GPT-2.
         VocabularyError: its vocabulary is.
-        EngineError: the cache for that many slots does not fit into memory.
+        EngineError: weights and cache for that many slots do not fit into memory.
     """
     dtype = pick_dtype(device)
     tokenizer = Tokenizer.from_folder(folder)
@@ -89,8 +89,8 @@ def load_engine(
     if tokenizer.n_vocab > config.n_vocab:
         msg = f"{folder}: {tokenizer.n_vocab} tokens do not fit vocab_size {config.n_vocab}"
         raise ModelError(msg)
-    model = load_model(folder, device=device, dtype=dtype)
     _check_memory(config, num_slots, device, dtype)
+    model = load_model(folder, device=device, dtype=dtype)
     runner = TorchModelRunner(model, num_slots=num_slots, n_vocab=tokenizer.n_vocab)
     scheduler = Scheduler(
         num_slots=num_slots,
@@ -104,16 +104,17 @@ def load_engine(
 def _check_memory(
     config: ModelConfig, num_slots: int, device: torch.device, dtype: torch.dtype
 ) -> None:
-    need = KVCache.num_bytes(config, num_slots, dtype)
+    weights = config.num_parameters * dtype.itemsize
+    need = weights + KVCache.num_bytes(config, num_slots, dtype)
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
     else:
         free = _available_bytes()
     if need > free:
-        most = free // KVCache.num_bytes(config, 1, dtype)
+        most = max(0, free - weights) // KVCache.num_bytes(config, 1, dtype)
         msg = (
-            f"{num_slots} slots need {need // MIB} MiB for keys and values, but {free // MIB} MiB "
-            f"are free on {device.type}: at most {most} slots fit."
+            f"The weights and {num_slots} slots need {need // MIB} MiB, but {free // MIB} MiB are "
+            f"free on {device.type}: at most {most} slots fit."
         )
         raise EngineError(msg)
 

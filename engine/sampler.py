@@ -59,9 +59,13 @@ def sample(logits: Tensor, rows: Sequence[SampleRow]) -> Tensor:
     greedy = [row.params.temperature == 0 for row in rows]
     if all(greedy):
         return logits.argmax(dim=-1)
+    highest = logits.amax(-1, keepdim=True)
+    if not highest.isfinite().all():
+        msg = "the model computed a logit that is no number: damaged weights or an overflow"
+        raise FloatingPointError(msg)
     divisors = [max(row.params.temperature, LOWEST_TEMPERATURE) for row in rows]
     # From the highest down, so that no temperature can make a logit overflow.
-    scaled = logits - logits.amax(-1, keepdim=True)
+    scaled = logits - highest
     scaled /= torch.tensor(divisors, device=logits.device)[:, None]  # (B, V)
     kept = scaled >= _threshold(scaled, [row.params for row in rows])
     place, token = kept.nonzero(as_tuple=True)  # (N,), (N,)

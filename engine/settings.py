@@ -17,6 +17,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(
         env_prefix="OVID_",
         env_file=".env",
+        env_ignore_empty=True,
         extra="ignore",
         frozen=True,
         cli_kebab_case=True,

@@ -54,7 +54,7 @@ def load_model(folder: Path, *, device: torch.device, dtype: torch.dtype) -> GPT
 def save_model(model: GPT2, vocabulary_from: Path, folder: Path, *, dtype: torch.dtype) -> None:
     """Write a folder that `load_model` and Hugging Face's `from_pretrained` read.
 
-    The folder appears whole or not at all: it is written beside its place and renamed.
+    All files are written beside their place first, so a full disk leaves an older model as it was.
 
     Args:
         model: what to save.

@@ -23,8 +23,12 @@ log = logging.getLogger(__name__)
 
 BEAT_S = 0.05
 """How often new text is written."""
-IDLE_BEAT_S = 2.0
-"""How often a job without new text is confirmed; the lease lasts several of these."""
+QUIET_BEAT_S = 0.5
+"""How often a job without new text is confirmed: a pressed Stop is heard that soon."""
+IDLE_CLAIM_S = 2.0
+"""How often an idle engine looks for work that no bell announced, and shows that it lives."""
+FAREWELL_S = 5.0
+"""How long handing jobs back may take at the end."""
 RETRY_S = 0.5
 """Pause before Redis is tried again."""
 
@@ -143,14 +147,14 @@ class Worker:
 
     async def _wait_for_room_and_work(self, stop: asyncio.Event) -> None:
         if len(self._jobs) < self._num_slots:
-            news = asyncio.create_task(self._queue.wait_for_work(IDLE_BEAT_S))
+            news = asyncio.create_task(self._queue.wait_for_work(IDLE_CLAIM_S))
         else:
             self._slot_freed.clear()
             news = asyncio.create_task(self._slot_freed.wait())
         stopping = asyncio.create_task(stop.wait())
         try:
             await asyncio.wait(
-                (news, stopping), timeout=IDLE_BEAT_S + 1, return_when=asyncio.FIRST_COMPLETED
+                (news, stopping), timeout=IDLE_CLAIM_S + 1, return_when=asyncio.FIRST_COMPLETED
             )
             if news.done():
                 await news
@@ -160,7 +164,7 @@ class Worker:
     async def _beat_loop(self) -> None:
         while self._engine.is_alive:
             await asyncio.sleep(BEAT_S)
-            await _wait(self._text_written, IDLE_BEAT_S)
+            await _wait(self._text_written, QUIET_BEAT_S if self._jobs else IDLE_CLAIM_S)
             self._text_written.clear()
             jobs = list(self._jobs.values())
             sent = [job.progress() for job in jobs]
@@ -255,12 +259,19 @@ class Worker:
         tasks = [job.task for job in self._jobs.values() if job.task]
         if tasks:
             await asyncio.wait(tasks, timeout=self._grace_s)
-        for job in list(self._jobs.values()):
+        left = list(self._jobs.values())
+        for job in left:
             self._drop(job)
-            with contextlib.suppress(RedisError):
-                await self._queue.release(self._name, job.job_id, job.claimed.attempt)
+        # With a Redis that is away their leases lapse, which hands them on as well.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(FAREWELL_S):
+                await asyncio.gather(*(self._hand_back(job) for job in left))
+                with contextlib.suppress(RedisError):
+                    await self._queue.leave(self._name)
+
+    async def _hand_back(self, job: _RunningJob) -> None:
         with contextlib.suppress(RedisError):
-            await self._queue.leave(self._name)
+            await self._queue.release(self._name, job.job_id, job.claimed.attempt)
 
 
 def _log_outcome(job_id: str, attempt: int, outcome: Done | Failed) -> None:

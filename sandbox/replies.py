@@ -14,6 +14,8 @@ LABEL_START = "-# 🤖 Machine-generated"
 LABEL_WORDS = "not written by a person"
 STOP = "Stop"
 RUNNING_MARK = "▌"
+FAULT_MARKS = ("⚠️", "⏳", "-# ⏳", "-# ⏹")
+"""How the bot's own last line begins when a reply failed, waits or was stopped."""
 SPLIT_FROM_CHARS = 900
 """A part that is shorter is never followed by another one of the same reply."""
 FURTHER_PART_WITHIN_S = 5.0
@@ -139,6 +141,9 @@ def fault_of(parts: list[Message]) -> str | None:
         for revision in part.revisions:
             if revision.content and not is_labelled(revision.content):
                 return f"The bot answered without a label: {shown(revision.content)!r}"
+    last_line = parts[-1].content.rpartition("\n")[2]
+    if last_line.startswith(FAULT_MARKS):
+        return f"The bot's reply is not whole: {shown(last_line)}"
     if not any(text_below(part.content) for part in parts):
         return "The bot's reply has a label and no text below it."
     return None

@@ -16,7 +16,13 @@ BLOCK_MAX_S = 2.0
 """A blocking read must end well before the socket gives up on it."""
 CONNECT_TIMEOUT_S = 2.0
 HEALTH_CHECK_INTERVAL_S = 15
+MAX_CONNECTIONS = 4096
+"""More than are ever needed: past its bound redis-py fails at once, as if Redis were away."""
 NUM_RETRIES = 3
+BAD_URL = (
+    "the Redis URL cannot be read: it should look like redis://user:password@host:6379/0, "
+    "with special characters of the password percent-encoded"
+)
 RETRY_BUDGET_S = 1.0
 BACKOFF_BASE_S = 0.025
 BACKOFF_CAP_S = 0.25
@@ -36,8 +42,16 @@ def connect(url: str) -> Redis:
             Options in its query, such as `?socket_timeout=9`, win over what is set here.
 
     Raises:
-        ValueError: When the URL has no such scheme or its options can't be read.
+        ValueError: When the URL has no such scheme or its options can't be read. It quotes nothing
+            of the URL, which may hold a password.
     """
+    try:
+        return _client(url)
+    except ValueError:
+        raise ValueError(BAD_URL) from None
+
+
+def _client(url: str) -> Redis:
     client = Redis.from_url(
         url,
         protocol=2,  # the shapes of answers differ between protocols
@@ -48,6 +62,7 @@ def connect(url: str) -> Redis:
         socket_timeout=SOCKET_TIMEOUT_S,
         socket_connect_timeout=CONNECT_TIMEOUT_S,
         health_check_interval=HEALTH_CHECK_INTERVAL_S,
+        max_connections=MAX_CONNECTIONS,
     )
     pool = client.connection_pool
     pool.connection_class = type("Connection", (_HeedsCancellation, pool.connection_class), {})

@@ -195,7 +195,7 @@ class JobQueue:
     async def tick(self) -> QueueStats:
         """Keep deadlines and leases, repair what was lost of the indexes, and count.
 
-        Bots and engines call it every `wire.keys.TICK_INTERVAL_S`.
+        Bots call it every `wire.keys.TICK_INTERVAL_S`.
         """
         answer = cast("list[int | bytes]", await self._run("tick"))
         num_waiting, num_running, num_dead = cast("list[int]", answer[:3])

@@ -163,6 +163,8 @@ class Stack:
             "OVID_MODEL": str(self._model),
             "OVID_DEVICE": "cpu",
             "OVID_SLOTS": str(slots),
+            # An engine that is told to end finishes nothing first, so that others have to.
+            "OVID_GRACE_S": "0",
             # Two threads on two busy cores wait for each other more than they compute.
             "OVID_THREADS": "1",
             "DISCORD_TOKEN": self.sandbox.token,

@@ -252,7 +252,9 @@ def test_a_redis_url_of_no_known_kind_is_told_without_its_password(
 ):
     done = run(["serve", *options, "--redis-url", "http://:s3cret@example"], tmp_path)
     assert done.returncode == 1
-    assert only_line(done.stderr).startswith("serve: Redis URL must specify one of")
+    assert only_line(done.stderr).startswith(
+        "serve: the Redis URL cannot be read: it should look like redis://"
+    )
     assert "s3cret" not in done.stderr
 
 

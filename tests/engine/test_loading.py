@@ -144,7 +144,9 @@ def test_a_model_without_its_vocabulary_is_refused(saved: Path, tmp_path: Path):
 
 
 def test_slots_that_do_not_fit_into_memory_are_refused_with_how_many_do(saved: Path):
-    with pytest.raises(EngineError, match=r"1000000000 slots need \d+ MiB .* at most \d+ slots"):
+    with pytest.raises(
+        EngineError, match=r"The weights and 1000000000 slots need \d+ MiB, .* at most \d+ slots"
+    ):
         load(saved, num_slots=10**9)
 
 

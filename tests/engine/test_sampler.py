@@ -1,4 +1,4 @@
-"""The sampler: supports by hand, frequencies by chi-squared, noise by a slow twin in plain Python.
+"""The sampler: supports by hand, frequencies by chi-squared, and no row that minds its batch.
 
 The chi-squared tests draw from fixed seeds, so they always end alike. `ODDS` is the chance that a
 right sampler would have failed for a given choice of seeds.
@@ -17,13 +17,12 @@ from hypothesis import strategies as st
 from scipy import stats  # type: ignore[import-untyped]
 from torch import Tensor
 
-from engine.sampler import SampleRow, gumbel, row_key, sample
+from engine.sampler import SampleRow, sample
 from tests.engine.support import make_params
 from wire.jobs import SamplingParams
 
 ODDS = 1e-4
 NUM_DRAWS = 8000
-MASK_64 = 2**64 - 1
 PLAIN = {"top_k": 0}
 # Probabilities 0.4, 0.3, 0.15, 0.1, 0.05, not in order.
 PROBABILITIES = [0.1, 0.4, 0.05, 0.3, 0.15]
@@ -288,81 +287,6 @@ def test_whatever_is_drawn_has_a_chance_by_the_published_definitions(
     assert set(draw([logit / 20 for logit in logits], rows)) <= set(possible)
 
 
-class SplitMix64:
-    """The generator as published, in plain integers: slow, and nothing can overflow."""
-
-    def __init__(self, state: int) -> None:
-        self.state = state & MASK_64
-
-    def next(self) -> int:
-        self.state = (self.state + 0x9E3779B97F4A7C15) & MASK_64
-        z = self.state
-        z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & MASK_64
-        z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & MASK_64
-        return z ^ (z >> 31)
-
-
-def plain_gumbel(output: int) -> float:
-    return -math.log(-math.log((2 * (output >> 12) + 1) / 2**53))
-
-
-def test_the_slow_twin_gives_the_published_test_vector():
-    twin = SplitMix64(1234567)
-    assert [twin.next() for _ in range(3)] == [
-        6457827717110365317,
-        3203168211198807973,
-        9817491932198370423,
-    ]
-
-
-@settings(max_examples=100, deadline=None)
-@given(key=st.integers(-(2**63), 2**63 - 1))
-def test_the_noise_is_that_of_the_slow_twin(key: int):
-    twin = SplitMix64(key)
-    expected = [plain_gumbel(twin.next()) for _ in range(40)]
-    noise = gumbel(torch.full((40,), key), torch.arange(40))
-    assert noise.dtype == torch.float64
-    assert noise.tolist() == pytest.approx(expected, rel=1e-12, abs=1e-12)
-
-
-@settings(max_examples=200, deadline=None)
-@given(seed=st.integers(0, 2**63 - 1), position=st.integers(0, 1023))
-def test_a_rows_key_is_that_of_the_slow_twin(seed: int, position: int):
-    # The seed's generator gives one number, from which the positions' generator begins.
-    positions = SplitMix64(SplitMix64(seed).next())
-    for _ in range(position):
-        positions.next()
-    assert row_key(row(position, seed=seed)) & MASK_64 == positions.next()
-    assert -(2**63) <= row_key(row(position, seed=seed)) < 2**63
-
-
-@settings(max_examples=100, deadline=None)
-@given(seed=st.integers(0, 2**63 - 1), position=st.integers(0, 1023))
-def test_the_token_drawn_is_the_one_that_the_slow_twin_draws(seed: int, position: int):
-    twin = SplitMix64(row_key(row(position, seed=seed)))
-    scores = [logit + plain_gumbel(twin.next()) for logit in LOGITS]
-    assert draw(LOGITS, [row(position, seed=seed)]) == [scores.index(max(scores))]
-
-
-def key_of(output: int) -> int:
-    """Run SplitMix64 backwards: the key whose first number is `output`."""
-    z = output ^ (output >> 31) ^ (output >> 62)
-    z = (z * pow(0x94D049BB133111EB, -1, 2**64)) & MASK_64
-    z ^= (z >> 27) ^ (z >> 54)
-    z = (z * pow(0xBF58476D1CE4E5B9, -1, 2**64)) & MASK_64
-    z ^= (z >> 30) ^ (z >> 60)
-    key = (z - 0x9E3779B97F4A7C15) & MASK_64
-    return key - 2**64 if key >= 2**63 else key
-
-
-@pytest.mark.parametrize("output", [0, 1, 2**63 - 1, 2**63, MASK_64 - 1, MASK_64])
-def test_the_noise_is_finite_at_both_ends_of_the_generator(output: int):
-    key = key_of(output)
-    assert SplitMix64(key).next() == output
-    noise = gumbel(torch.tensor([key]), torch.tensor([0])).item()
-    assert -5 < noise < 40
-
-
 def test_half_precision_logits_are_drawn_from_in_full_precision():
     logits = torch.tensor([LOGITS], dtype=torch.bfloat16)
     rows = [row(seed=5)]
@@ -374,3 +298,9 @@ def test_logits_are_left_as_they_were():
     before: Tensor = logits.clone()
     sample(logits, [row(seen=[0, 1], repetition_penalty=2.0, top_k=2, top_p=0.5)])
     assert torch.equal(logits, before)
+
+
+def test_logits_that_are_no_numbers_are_an_error_and_no_text():
+    logits = torch.full((1, 8), math.nan)
+    with pytest.raises(FloatingPointError, match="no number"):
+        sample(logits, [SampleRow(SamplingParams(seed=1), 0)])

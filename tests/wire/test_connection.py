@@ -17,9 +17,11 @@ async def test_a_redis_that_is_not_there_is_noticed_within_two_seconds(url):
             await redis.ping()
 
 
-async def test_a_url_of_another_kind_is_refused():
-    with pytest.raises(ValueError, match="redis://"):
-        connect("http://example.com")
+@pytest.mark.parametrize("url", ["http://:s3cret@example.com", "redis://:s3cret/x@example.com:1/0"])
+async def test_a_url_that_cannot_be_read_is_refused_without_its_password(url):
+    with pytest.raises(ValueError, match="redis://") as refused:
+        connect(url)
+    assert "s3cret" not in str(refused.value)
 
 
 async def test_a_broken_connection_is_made_again(redis, redis_url):
@@ -84,3 +86,8 @@ async def test_no_cancellation_is_lost_wherever_a_call_stands(redis):
             with pytest.raises(asyncio.CancelledError):
                 await call
     assert await redis.set("key", "fine") is True
+
+
+async def test_hundreds_of_calls_at_once_are_no_outage(redis):
+    answers = await asyncio.gather(*(redis.incr("count") for _ in range(300)))
+    assert sorted(answers) == list(range(1, 301))

@@ -229,3 +229,12 @@ def test_messages_are_frozen():
     job = Job.model_validate(VALID)
     with pytest.raises(ValidationError, match="frozen"):
         job.prompt = "other"
+
+
+def test_an_error_that_is_logged_quotes_nothing_that_a_person_wrote():
+    job = Job(job_id="1", user_id="2", bot_id="3", prompt="my private words", deadline_unix_ms=4)
+    body = job.model_dump_json()
+    with pytest.raises(ValidationError) as refused:
+        Job.model_validate_json(body.replace('"prompt"', '"promt"'))
+    assert "private" not in str(refused.value)
+    assert "promt" in explain(refused.value)
