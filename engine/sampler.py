@@ -51,18 +51,21 @@ def sample(logits: Tensor, rows: Sequence[SampleRow]) -> Tensor:
     Returns:
         `(B,)` int64 ids on the device of `logits`.
 
+    Raises:
+        FloatingPointError: a row holds NaN or infinity where its highest logit should be.
+
     Source: Gumbel-max, Maddison et al. 2014; repetition penalty, Keskar et al. 2019, section 4.1;
     top-k, Fan et al. 2018; nucleus sampling, Holtzman et al. 2020, section 3.1: the smallest set
     whose probability reaches top_p, one token more than openai/gpt-2:src/sample.py keeps.
     """
     logits = torch.stack([_penalised(*pair) for pair in zip(logits.float(), rows, strict=True)])
-    greedy = [row.params.temperature == 0 for row in rows]
-    if all(greedy):
-        return logits.argmax(dim=-1)
     highest = logits.amax(-1, keepdim=True)
     if not highest.isfinite().all():
         msg = "the model computed a logit that is no number: damaged weights or an overflow"
         raise FloatingPointError(msg)
+    greedy = [row.params.temperature == 0 for row in rows]
+    if all(greedy):
+        return logits.argmax(dim=-1)
     divisors = [max(row.params.temperature, LOWEST_TEMPERATURE) for row in rows]
     # From the highest down, so that no temperature can make a logit overflow.
     scaled = logits - highest

@@ -300,7 +300,8 @@ def test_logits_are_left_as_they_were():
     assert torch.equal(logits, before)
 
 
-def test_logits_that_are_no_numbers_are_an_error_and_no_text():
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_logits_that_are_no_numbers_are_an_error_and_no_text(temperature: float):
     logits = torch.full((1, 8), math.nan)
     with pytest.raises(FloatingPointError, match="no number"):
-        sample(logits, [SampleRow(SamplingParams(seed=1), 0)])
+        sample(logits, [SampleRow(SamplingParams(seed=1, temperature=temperature), 0)])

@@ -111,6 +111,8 @@ async def demo(*arguments: str, terminal: bool = False, **environment: str) -> A
         stdout=slave,
         stderr=slave if terminal else asyncio.subprocess.STDOUT,
         start_new_session=True,
+        # Tests that run in the background of a shell inherit that Ctrl-C is ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     running = Demo(process, marker, master=master)
     reader: asyncio.Task[None] | None = None
