@@ -16,7 +16,7 @@ from engine.errors import InvalidRequestError
 from engine.model import GPT2
 from engine.settings import FinetuneSettings
 from engine.train.data import Corpus, build_corpus, read_documents
-from engine.train.finetune import HeldOutLoss, TrainingParams, train
+from engine.train.finetune import TrainingParams, train
 from engine.weights import load_model, save_model
 
 
@@ -62,7 +62,15 @@ def finetune(settings: FinetuneSettings, source: Path, device: torch.device) -> 
     save_model(model, source, out, dtype=torch.float16)
     (scratch / "losses.csv").replace(out / "losses.csv")
     shutil.rmtree(scratch)
-    _write_summary(out, settings, params, held_out, len(corpus.train), time.monotonic() - began_s)
+    summary = {
+        "held_out_nats_per_token": round(held_out.nats_per_token, 4),
+        "held_out_bits_per_byte": round(held_out.bits_per_byte, 4),
+        "train_tokens": len(corpus.train),
+        "steps": _last_step(out / "losses.csv"),
+        "wall_s": round(time.monotonic() - began_s),
+        **_asked_for(settings, params),
+    }
+    (out / "training.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
     return out
 
 
@@ -103,19 +111,14 @@ def _run_name(settings: FinetuneSettings, params: TrainingParams, corpus: Corpus
     return digest.hexdigest()
 
 
-def _write_summary(
-    out: Path,
-    settings: FinetuneSettings,
-    params: TrainingParams,
-    held_out: HeldOutLoss,
-    train_tokens: int,
-    wall_s: float,
-) -> None:
-    summary = {
-        "held_out_nats_per_token": round(held_out.nats_per_token, 4),
-        "held_out_bits_per_byte": round(held_out.bits_per_byte, 4),
-        "train_tokens": train_tokens,
-        "wall_s": round(wall_s),
+def _last_step(losses: Path) -> int:
+    # From the log and not from this run, which may only have had to save what another had trained.
+    lines = losses.read_text(encoding="utf-8").splitlines()
+    return int(lines[-1].partition(",")[0]) if lines else 0
+
+
+def _asked_for(settings: FinetuneSettings, params: TrainingParams) -> dict[str, object]:
+    return {
         "epochs": params.epochs,
         "max_minutes": params.max_minutes,
         "batch_size": params.batch_size * params.accumulate,
@@ -123,4 +126,3 @@ def _write_summary(
         "learning_rate": params.learning_rate,
         "seed": settings.seed,
     }
-    (out / "training.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")

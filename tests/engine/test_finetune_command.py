@@ -64,7 +64,7 @@ def test_finetune_makes_a_folder_that_serve_and_transformers_load(
     assert str(new) in capsys.readouterr().out.replace("models/new", str(new))
     with (new / "losses.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.reader(file))
-    assert [int(step) for step, _ in rows] == list(range(1, len(rows) + 1))
+    assert [int(step) for step, _ in rows] == list(range(1, summary["steps"] + 1))
     assert float(rows[-1][1]) < float(rows[0][1])
     assert sorted(path.name for path in new.iterdir()) == [
         "config.json",
