@@ -16,7 +16,7 @@ from engine.errors import InvalidRequestError
 from engine.model import GPT2
 from engine.settings import FinetuneSettings
 from engine.train.data import Corpus, build_corpus, read_documents
-from engine.train.finetune import TrainingParams, train
+from engine.train.finetune import HeldOutLoss, TrainingParams, train
 from engine.weights import load_model, save_model
 
 
@@ -50,15 +50,8 @@ def finetune(settings: FinetuneSettings, source: Path, device: torch.device) -> 
     params = _params(settings, model.config)
     scratch.mkdir(parents=True, exist_ok=True)
     began_s = time.monotonic()
-    with (scratch / "losses.csv").open("a", encoding="utf-8", newline="") as file:
-        losses = csv.writer(file)
-
-        def report(step: int, loss: float) -> None:
-            losses.writerow((step, f"{loss:.4f}"))
-            file.flush()
-
-        run = _run_name(settings, params, corpus)
-        held_out = train(model, corpus, params, checkpoints=scratch, run=run, report=report)
+    run = _run_name(settings, params, corpus)
+    held_out = _train_logged(model, corpus, params, scratch, run)
     save_model(model, source, out, dtype=torch.float16)
     (scratch / "losses.csv").replace(out / "losses.csv")
     shutil.rmtree(scratch)
@@ -72,6 +65,19 @@ def finetune(settings: FinetuneSettings, source: Path, device: torch.device) -> 
     }
     (out / "training.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
     return out
+
+
+def _train_logged(
+    model: GPT2, corpus: Corpus, params: TrainingParams, scratch: Path, run: str
+) -> HeldOutLoss:
+    with (scratch / "losses.csv").open("a", encoding="utf-8", newline="") as file:
+        losses = csv.writer(file)
+
+        def report(step: int, loss: float) -> None:
+            losses.writerow((step, f"{loss:.4f}"))
+            file.flush()
+
+        return train(model, corpus, params, checkpoints=scratch, run=run, report=report)
 
 
 def _start(settings: FinetuneSettings, source: Path, device: torch.device) -> GPT2:
