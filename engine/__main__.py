@@ -1,25 +1,25 @@
 """Owns the engine's command line: settings in, one command run, an exit status out."""
 
 import os
+import pkgutil
 import sys
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from pydantic import ValidationError
 from pydantic_settings import CliApp
 
 from codec.vocabulary import VocabularyError
-from engine.commands import run_finetune, run_sample, run_serve
 from engine.errors import EngineError
-from engine.settings import FinetuneSettings, SampleSettings, ServeSettings, Settings
+from engine.settings import Command
 from wire.jobs import explain
 
-COMMANDS: dict[str, tuple[type[Settings], Callable[[Any], None]]] = {
-    "serve": (ServeSettings, run_serve),
-    "sample": (SampleSettings, run_sample),
-    "finetune": (FinetuneSettings, run_finetune),
+COMMANDS = {
+    "serve": "engine.commands.serve:Serve",
+    "sample": "engine.commands.sample:Sample",
+    "finetune": "engine.train.command:Finetune",
 }
+"""By name, so that a command imports only what it needs itself."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -28,15 +28,14 @@ def main(argv: list[str] | None = None) -> int:
     if name not in COMMANDS:
         print(_usage(), file=sys.stderr)
         return 0 if name in ("-h", "--help") else 2
-    settings_class, run = COMMANDS[name]
     try:
-        settings = CliApp.run(settings_class, cli_args=args)
+        command = CliApp.run(_command(name), cli_args=args)
     except ValidationError as error:
         print(f"{name}: {explain(error)}", file=sys.stderr)
         return 2
-    if settings.threads is not None:
-        torch.set_num_threads(settings.threads)
-    return _status_of(name, lambda: run(settings))
+    if command.threads is not None:
+        torch.set_num_threads(command.threads)
+    return _status_of(name, command.run)
 
 
 def _status_of(name: str, run: Callable[[], None]) -> int:
@@ -61,8 +60,13 @@ def _status_of(name: str, run: Callable[[], None]) -> int:
     return 0
 
 
+def _command(name: str) -> type[Command]:
+    kind: type[Command] = pkgutil.resolve_name(COMMANDS[name])
+    return kind
+
+
 def _usage() -> str:
-    lines = [f"  {name:10} {kind.__doc__}" for name, (kind, _) in COMMANDS.items()]
+    lines = [f"  {name:10} {_command(name).__doc__}" for name in COMMANDS]
     return "\n".join(["usage: python -m engine COMMAND [options]", *lines])
 
 

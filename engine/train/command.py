@@ -7,20 +7,58 @@ import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Annotated
 
 import torch
+from pydantic import Field
+from pydantic_settings import CliPositionalArg
 
 from codec.bpe import Tokenizer
 from engine.config import ModelConfig
 from engine.errors import InvalidRequestError
+from engine.loading import find_model, pick_device
 from engine.model import GPT2
-from engine.settings import FinetuneSettings
+from engine.settings import ModelCommand
 from engine.train.data import Corpus, build_corpus, read_documents
 from engine.train.finetune import HeldOutLoss, TrainingParams, train
 from engine.weights import load_model, save_model
 
 
-def finetune(settings: FinetuneSettings, source: Path, device: torch.device) -> Path:
+class Finetune(ModelCommand):
+    """Train a GPT-2 on text and save it as a model folder."""
+
+    data: CliPositionalArg[Path]
+    """Text to train on: .txt, .md or .jsonl ({"text": …}), or a folder of such files."""
+    name: str
+    """The name of the new model, a folder below the models' folder."""
+    model: str = "demo"
+    """The model to start from: a name or a folder."""
+    fresh: bool = False
+    """Start from random weights: take only the shape and vocabulary of the model."""
+    epochs: Annotated[float, Field(gt=0, le=1000)] = 2.0
+    """Passes over the text."""
+    max_minutes: Annotated[float, Field(gt=0)] | None = None
+    """End by then; the learning-rate schedule shrinks to fit."""
+    batch_size: Annotated[int, Field(ge=1, le=1024)] = 4
+    """Blocks in a batch."""
+    accumulate: Annotated[int, Field(ge=1, le=1024)] = 1
+    """Batches in an optimisation step."""
+    block_tokens: Annotated[int, Field(ge=8)] | None = None
+    """Tokens in a block; left out: the model's context."""
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = 3e-4
+    warmup_steps: Annotated[int, Field(ge=0)] = 50
+    weight_decay: Annotated[float, Field(ge=0, le=1)] = 0.1
+    held_out: Annotated[float, Field(gt=0, lt=1)] = 0.02
+    """Share of the documents that is set aside to judge by."""
+    seed: Annotated[int, Field(ge=0, le=2**63 - 1)] = 0
+
+    def run(self) -> None:
+        """Train, and say where the model is and how well it does."""
+        out = finetune(self, find_model(self.model, self.models), pick_device(self.device))
+        print(f"The model is in {out}:\n{(out / 'training.json').read_text(encoding='utf-8')}")
+
+
+def finetune(settings: Finetune, source: Path, device: torch.device) -> Path:
     """Train and save.
 
     Args:
@@ -80,7 +118,7 @@ def _train_logged(
         return train(model, corpus, params, checkpoints=scratch, run=run, report=report)
 
 
-def _start(settings: FinetuneSettings, source: Path, device: torch.device) -> GPT2:
+def _start(settings: Finetune, source: Path, device: torch.device) -> GPT2:
     if settings.fresh:
         model = GPT2(ModelConfig.from_folder(source))
         model.initialise(torch.Generator().manual_seed(settings.seed))
@@ -88,7 +126,7 @@ def _start(settings: FinetuneSettings, source: Path, device: torch.device) -> GP
     return load_model(source, device=device, dtype=torch.float32).requires_grad_()
 
 
-def _params(settings: FinetuneSettings, config: ModelConfig) -> TrainingParams:
+def _params(settings: Finetune, config: ModelConfig) -> TrainingParams:
     block_tokens = settings.block_tokens or config.n_ctx
     if block_tokens > config.n_ctx:
         msg = (
@@ -108,7 +146,7 @@ def _params(settings: FinetuneSettings, config: ModelConfig) -> TrainingParams:
     )
 
 
-def _run_name(settings: FinetuneSettings, params: TrainingParams, corpus: Corpus) -> str:
+def _run_name(settings: Finetune, params: TrainingParams, corpus: Corpus) -> str:
     """Name what a run's losses depend on. How long it may take is not among that."""
     lasting = replace(params, max_minutes=None)
     digest = hashlib.sha256(f"{lasting} {settings.model} {settings.fresh}".encode())
@@ -123,7 +161,7 @@ def _last_step(losses: Path) -> int:
     return int(lines[-1].partition(",")[0]) if lines else 0
 
 
-def _asked_for(settings: FinetuneSettings, params: TrainingParams) -> dict[str, object]:
+def _asked_for(settings: Finetune, params: TrainingParams) -> dict[str, object]:
     return {
         "epochs": params.epochs,
         "max_minutes": params.max_minutes,
