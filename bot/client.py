@@ -12,7 +12,7 @@ from bot import replies
 from bot.commands import generate_command, is_addressed, refuse, request_of
 from bot.discord_errors import DeniedError, GoneError, UnreachableError, discord_errors
 from bot.follower import Follower
-from bot.intake import Intake
+from bot.intake import Intake, Request
 from bot.origin import Origin, job_id_of
 from bot.pace import Pace
 from bot.recent import Recent
@@ -71,7 +71,7 @@ class BotClient(discord.AutoShardedClient):
         self._background: set[asyncio.Task[None]] = set()
         self._tree = app_commands.CommandTree(self)
         self._tree.error(self._on_command_error)
-        self._tree.add_command(generate_command(self._answer))
+        self._tree.add_command(generate_command(self._answer, self._models))
         self._follower: Follower
         self._intake: Intake
 
@@ -108,7 +108,7 @@ class BotClient(discord.AutoShardedClient):
         """Answer people who speak to the bot; a repeated event is no new message."""
         if is_addressed(message, self._own_id) and self._seen.add(message.id):
             origin, prompt = request_of(message, self._own_id)
-            await self._answer(origin, prompt, {})
+            await self._answer(origin, Request(prompt))
 
     async def stop_reply(self, job_id: str) -> StopResult:
         """Stop a job, wherever it is."""
@@ -127,11 +127,14 @@ class BotClient(discord.AutoShardedClient):
             raise RuntimeError(msg)
         return self.user.id
 
-    async def _answer(self, origin: Origin, prompt: str, options: dict[str, Any]) -> None:
+    async def _models(self) -> tuple[str, ...]:
+        return await self._intake.models()
+
+    async def _answer(self, origin: Origin, request: Request) -> None:
         """Take a request in, or say in a sentence why not."""
         job_id = job_id_of(origin)
         try:
-            refusal = await self._intake.ask(origin, prompt, options)
+            refusal = await self._intake.ask(origin, request)
         except Exception:  # noqa: BLE001  # the person must hear of it too
             _log.exception("job %s: taking it in failed", job_id)
             refusal = replies.FAILED_HERE

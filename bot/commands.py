@@ -12,6 +12,7 @@ import discord
 from discord import app_commands
 
 from bot.discord_errors import DeniedError, GoneError, UnreachableError, discord_errors
+from bot.intake import Request
 from bot.origin import InteractionOrigin, MessageOrigin, Origin
 from bot.prompts import Names, build_prompt
 from bot.surface import Surface
@@ -30,8 +31,14 @@ REFUSAL_RETRY_S = 0.5
 MAX_NAME_CHARS = 64
 DEFAULTS = SamplingParams()
 
-Answer = Callable[[Origin, str, dict[str, Any]], Awaitable[None]]
-"""Answers a request: where the reply belongs, the prompt, and chosen fields of SamplingParams."""
+MAX_MODEL_NAME_CHARS = 64
+MAX_CHOICES = 25
+"""What Discord shows of a list to choose from."""
+
+Answer = Callable[[Origin, Request], Awaitable[None]]
+"""Answers a request; the origin is where the reply belongs."""
+Models = Callable[[], Awaitable[tuple[str, ...]]]
+"""Says which models there are, the usual one first."""
 
 _WRITTEN_BY_PEOPLE = frozenset((discord.MessageType.default, discord.MessageType.reply))
 
@@ -86,8 +93,14 @@ async def refuse(surface: Surface, job_id: str, sentence: str) -> None:
             return
 
 
-def generate_command(answer: Answer) -> app_commands.Command[Any, Any, None]:
+def generate_command(answer: Answer, models: Models) -> app_commands.Command[Any, Any, None]:
     """Make the command `/generate`, whose requests go to `answer`."""
+
+    async def matching_models(
+        _: discord.Interaction[Any], typed: str
+    ) -> list[app_commands.Choice[str]]:
+        names = [name for name in await models() if typed.casefold() in name.casefold()]
+        return [app_commands.Choice(name=name, value=name) for name in names[:MAX_CHOICES]]
 
     @app_commands.command(name="generate", description="Let GPT-2 write a text")
     @app_commands.describe(
@@ -97,7 +110,9 @@ def generate_command(answer: Answer) -> app_commands.Command[Any, Any, None]:
         top_k=f"Choose among the k likeliest tokens, 0 among all (default {DEFAULTS.top_k})",
         top_p=f"Choose among the likeliest that make up p (default {DEFAULTS.top_p:g}, all)",
         seed="The same seed gives the same text again (default: a new one)",
+        model="Which model writes (default: the one that the engine was started with)",
     )
+    @app_commands.autocomplete(model=matching_models)
     async def generate(
         interaction: discord.Interaction[Any],
         prompt: app_commands.Range[str, 0, MAX_PROMPT_CHARS] = "",
@@ -106,6 +121,7 @@ def generate_command(answer: Answer) -> app_commands.Command[Any, Any, None]:
         top_k: app_commands.Range[int, 0, 50257] = DEFAULTS.top_k,
         top_p: app_commands.Range[float, 0.01, 1.0] = DEFAULTS.top_p,
         seed: app_commands.Range[int, 0, MAX_OPTION_INT] | None = None,
+        model: app_commands.Range[str, 1, MAX_MODEL_NAME_CHARS] | None = None,
     ) -> None:
         options = {
             "max_tokens": length,
@@ -115,7 +131,7 @@ def generate_command(answer: Answer) -> app_commands.Command[Any, Any, None]:
             "seed": seed,
         }
         if await defer(interaction):
-            await answer(interaction_origin(interaction), prompt.strip(), options)
+            await answer(interaction_origin(interaction), Request(prompt.strip(), options, model))
 
     return generate
 

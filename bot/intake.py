@@ -5,6 +5,7 @@ Knows no Discord object: who calls it has read the message or command already.
 
 import logging
 import time
+from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import ValidationError
@@ -23,6 +24,21 @@ INTERACTION_DEADLINE_S = 14 * 60
 """An interaction can be answered for 15 minutes; the last word needs some of the last one."""
 
 
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a person asked for.
+
+    Attributes:
+        prompt: What the text begins with.
+        options: Fields of `SamplingParams` that the person chose.
+        model: The model that is to write; None: whichever an engine runs.
+    """
+
+    prompt: str
+    options: dict[str, Any] = field(default_factory=dict)
+    model: str | None = None
+
+
 class Intake:
     """The way into the queue."""
 
@@ -32,21 +48,22 @@ class Intake:
         self._bot_id = bot_id
         self._bounds = bounds
 
-    async def ask(self, origin: Origin, prompt: str, options: dict[str, Any]) -> str | None:
+    async def ask(self, origin: Origin, request: Request) -> str | None:
         """Put a request into the queue, and have its reply shown.
 
         Args:
             origin: Where the reply belongs.
-            prompt: What the text begins with.
-            options: Fields of `SamplingParams` that the person chose.
+            request: What is asked for.
 
         Returns:
             None, or a sentence that refuses. A request that is known already is not refused.
         """
         try:
-            job = self._job(origin, prompt, options)
+            job = self._job(origin, request)
         except ValidationError as error:
-            return replies.bad_option(error)
+            # A name that no model can have is no other mistake than one that none has.
+            is_name = error.errors()[0]["loc"] == ("model",)
+            return await self._no_such_model() if is_name else replies.bad_option(error)
         self._follower.expect(job.job_id)
         try:
             return await self._submit(job, origin)
@@ -57,15 +74,27 @@ class Intake:
         finally:
             self._follower.drop(job.job_id)
 
-    def _job(self, origin: Origin, prompt: str, options: dict[str, Any]) -> Job:
+    async def models(self) -> tuple[str, ...]:
+        """Return what `Request.model` can be, the usual one first; nothing when Redis is away."""
+        try:
+            return await self._queue.models()
+        except RedisError as error:
+            _log.info("the models could not be looked up: %r", error)
+            return ()
+
+    async def _no_such_model(self) -> str:
+        return replies.no_such_model(await self.models())
+
+    def _job(self, origin: Origin, request: Request) -> Job:
         is_message = origin.kind == "message"
         lasts_s = MESSAGE_DEADLINE_S if is_message else INTERACTION_DEADLINE_S
         return Job(
             job_id=job_id_of(origin),
             user_id=str(origin.asker_id),
             bot_id=self._bot_id,
-            prompt=prompt,
-            params=SamplingParams.model_validate(options),
+            model=request.model,
+            prompt=request.prompt,
+            params=SamplingParams.model_validate(request.options),
             deadline_unix_ms=int((time.time() + lasts_s) * 1000),
             origin=dump_origin(origin),
         )
@@ -82,3 +111,5 @@ class Intake:
                 return replies.line_is_full(submitted.num_waiting)
             case Admission.BUSY_USER:
                 return replies.you_have_enough(self._bounds.max_unfinished_per_user)
+            case Admission.NO_MODEL:
+                return await self._no_such_model()

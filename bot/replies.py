@@ -21,6 +21,7 @@ OPTION_NAMES = {"max_tokens": "length"}
 """What a setting is called where people choose it, if not as in `SamplingParams`."""
 
 MAX_SENTENCE_UNITS = 500
+MAX_MODELS_NAMED = 20
 MAX_NAME_UNITS = 40
 MAX_QUOTE_UNITS = 400
 MAX_QUOTE_LINES = 6
@@ -70,6 +71,18 @@ def you_have_enough(max_unfinished: int) -> str:
         f"⚠️ Your last {max_unfinished} requests are not done yet. "
         "Please wait for one of them, or stop one."
     )
+
+
+def no_such_model(models: tuple[str, ...]) -> str:
+    """Refuse: no engine has the model that was asked for.
+
+    >>> no_such_model(("124M", "notes"))
+    '⚠️ No engine has that model. There are: 124M, notes.'
+    """
+    if not models:
+        return "⚠️ No engine has that model."
+    known = ", ".join(models[:MAX_MODELS_NAMED]) + (", …" if len(models) > MAX_MODELS_NAMED else "")
+    return f"⚠️ No engine has that model. There are: {inert_line(known, MAX_SENTENCE_UNITS)}."
 
 
 def bad_option(error: ValidationError) -> str:

@@ -2,9 +2,11 @@
 
 EngineError
 ├── InvalidRequestError      the request cannot be run as it stands
-│   └── PromptTooLongError   prompt and reply together exceed the context
+│   ├── PromptTooLongError   prompt and reply together exceed the context
+│   └── UnknownModelError    no model of that name is here
 ├── OverloadedError          no room to wait
 ├── EngineStoppedError       the step loop has ended
+├── MemoryShortError         a model and its slots do not fit into free memory
 └── ModelError               a model folder is missing, damaged, or not a GPT-2
 """
 
@@ -31,6 +33,10 @@ class PromptTooLongError(InvalidRequestError):
     code = ErrorCode.PROMPT_TOO_LONG
 
 
+class UnknownModelError(InvalidRequestError):
+    """No model of that name is here."""
+
+
 class OverloadedError(EngineError):
     """No room to wait."""
 
@@ -39,6 +45,10 @@ class OverloadedError(EngineError):
 
 class EngineStoppedError(EngineError):
     """The step loop has ended; nothing more will be answered."""
+
+
+class MemoryShortError(EngineError):
+    """A model and its slots do not fit into free memory."""
 
 
 class ModelError(EngineError):

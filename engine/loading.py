@@ -1,41 +1,87 @@
 """Owns the way from a model's name to a running engine: folder, device, precision, memory."""
 
-import os
 import re
 from pathlib import Path
 
 import torch
 
 from codec.bpe import Tokenizer
-from engine.config import ModelConfig
-from engine.errors import EngineError, ModelError
+from engine.config import CONFIG_NAMES, ModelConfig
+from engine.errors import EngineError, InvalidRequestError, MemoryShortError, ModelError
 from engine.kv_cache import KVCache
 from engine.llm_engine import LLMEngine
+from engine.memory import MIB, available_bytes
 from engine.model_runner import TorchModelRunner
+from engine.releases import RELEASES, find_release
 from engine.scheduler import Scheduler
 from engine.weights import load_model
 
-RELEASED = {(12, 768): "124M", (24, 1024): "355M", (36, 1280): "774M", (48, 1600): "1558M"}
-RELEASED_N_VOCAB = 50257
-MIB = 2**20
+NAME = re.compile(r"[A-Za-z0-9_.\-]{1,64}")
+"""As `wire.jobs.Id`."""
+
+
+def canonical_name(name: str) -> str:
+    """Return the one name of a model that has several: the released ones do.
+
+    >>> canonical_name("openai-community/gpt2-xl"), canonical_name("notes")
+    ('1558M', 'notes')
+    """
+    try:
+        return find_release(name).name
+    except InvalidRequestError:
+        return name
+
+
+def model_name(folder: Path) -> str:
+    """Return what a job asks for and people are told: the folder's name, or the release's size.
+
+    What `wire.jobs.Id` does not allow in a folder's name becomes a hyphen.
+    """
+    own = folder.name if folder.name not in ("", "..") else folder.resolve().name
+    return canonical_name(re.sub(r"[^A-Za-z0-9_.\-]+", "-", own)[:64] or "unnamed")
+
+
+def model_folders(models: Path) -> dict[str, Path]:
+    """Return the models below a folder by name, looked up afresh.
+
+    A folder counts when it holds a config, its name can stand in a job, and it is neither hidden
+    nor still being written (`*.partial`).
+    """
+    try:
+        folders = sorted(folder for folder in models.iterdir() if _can_be_named(folder.name))
+    except OSError:
+        return {}
+    found = {canonical_name(folder.name): folder for folder in folders if _holds_model(folder)}
+    # Where a released model is here twice, the folder of its own name is it.
+    return found | {name: models / name for name in found if _holds_model(models / name)}
 
 
 def find_model(name: str, models: Path) -> Path:
-    """Return the folder of a model given by path or by name.
+    """Return the folder of a model given by path or by any of its names.
 
     Raises:
         ModelError: there is none; the sentence says how to get one.
     """
-    for folder in (models / name, Path(name)):
-        if (folder / "config.json").is_file() or (folder / "hparams.json").is_file():
+    places = [models / name, Path(name), model_folders(models).get(canonical_name(name))]
+    for folder in places:
+        if folder is not None and _holds_model(folder):
             return folder
+    size = canonical_name(name) if canonical_name(name) in RELEASES else "124M"
     msg = (
         f"There is no model {name!r}: neither {models / name} nor {name} holds a config.json. "
-        f"The model 'demo' comes with Ovid; any other GPT-2 is a folder with config.json, "
-        f"model.safetensors, vocab.json and merges.txt, as Hugging Face's openai-community/gpt2 "
-        f"has them: put it into {models} or give its path."
+        f"The model 'demo' comes with Ovid; `python -m engine download {size}` fetches a released "
+        f"one, and any other GPT-2 is a folder with config.json, model.safetensors, vocab.json and "
+        f"merges.txt: put it into {models} or give its path."
     )
     raise ModelError(msg)
+
+
+def _can_be_named(name: str) -> bool:
+    return bool(NAME.fullmatch(name)) and not name.startswith(".") and not name.endswith(".partial")
+
+
+def _holds_model(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in CONFIG_NAMES)
 
 
 def pick_device(name: str) -> torch.device:
@@ -59,17 +105,6 @@ def pick_dtype(device: torch.device) -> torch.dtype:
     return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
 
 
-def model_name(folder: Path, config: ModelConfig) -> str:
-    """Return what a job asks for and people are told: the release's size, or the folder's name.
-
-    What `wire.jobs.Id` does not allow in a folder's name becomes a hyphen.
-    """
-    released = RELEASED.get((config.n_layer, config.n_embd))
-    if released is None or config.n_vocab != RELEASED_N_VOCAB:
-        return re.sub(r"[^A-Za-z0-9_.\-]+", "-", folder.resolve().name)[:64] or "unnamed"
-    return released
-
-
 def load_engine(
     folder: Path, device: torch.device, *, num_slots: int, prefill_tokens: int, max_waiting: int
 ) -> tuple[LLMEngine, str]:
@@ -81,15 +116,16 @@ def load_engine(
     Raises:
         ModelError: the folder is damaged or not a GPT-2.
         VocabularyError: its vocabulary is.
-        EngineError: weights and cache for that many slots do not fit into memory.
+        MemoryShortError: weights and cache for that many slots do not fit into memory.
     """
     dtype = pick_dtype(device)
-    tokenizer = Tokenizer.from_folder(folder)
     config = ModelConfig.from_folder(folder)
+    # First of all, since it costs nothing and may be all that is done.
+    _check_memory(config, num_slots, device, dtype)
+    tokenizer = Tokenizer.from_folder(folder)
     if tokenizer.n_vocab > config.n_vocab:
         msg = f"{folder}: {tokenizer.n_vocab} tokens do not fit vocab_size {config.n_vocab}"
         raise ModelError(msg)
-    _check_memory(config, num_slots, device, dtype)
     model = load_model(folder, device=device, dtype=dtype)
     runner = TorchModelRunner(model, num_slots=num_slots, n_vocab=tokenizer.n_vocab)
     scheduler = Scheduler(
@@ -98,7 +134,7 @@ def load_engine(
         max_waiting=max_waiting,
         eot=tokenizer.eot,
     )
-    return LLMEngine(runner, scheduler, tokenizer, n_ctx=config.n_ctx), model_name(folder, config)
+    return LLMEngine(runner, scheduler, tokenizer, n_ctx=config.n_ctx), model_name(folder)
 
 
 def _check_memory(
@@ -106,23 +142,11 @@ def _check_memory(
 ) -> None:
     weights = config.num_parameters * dtype.itemsize
     need = weights + KVCache.num_bytes(config, num_slots, dtype)
-    if device.type == "cuda":
-        free, _ = torch.cuda.mem_get_info(device)
-    else:
-        free = _available_bytes()
+    free = available_bytes(device)
     if need > free:
         most = max(0, free - weights) // KVCache.num_bytes(config, 1, dtype)
         msg = (
             f"The weights and {num_slots} slots need {need // MIB} MiB, but {free // MIB} MiB are "
             f"free on {device.type}: at most {most} slots fit."
         )
-        raise EngineError(msg)
-
-
-def _available_bytes() -> int:
-    # The page cache gives way, so free pages alone would be far too few.
-    try:
-        meminfo = Path("/proc/meminfo").read_text(encoding="ascii")
-        return int(meminfo.partition("MemAvailable:")[2].split()[0]) * 1024
-    except (OSError, IndexError):
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        raise MemoryShortError(msg)

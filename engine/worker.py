@@ -14,8 +14,8 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
-from engine.async_engine import AsyncEngine
-from engine.errors import EngineStoppedError
+from engine.errors import EngineError, EngineStoppedError
+from engine.model_pool import ModelPool
 from wire.jobs import Delta, Done, ErrorCode, Failed
 from wire.queue import Claimed, JobQueue, Progress
 
@@ -33,6 +33,8 @@ RETRY_S = 0.5
 """Pause before Redis is tried again."""
 
 STEP_LOOP_DIED = "The engine's step loop has died; its log says why."
+CONTINUATION_BITS, CONTINUATION = 0xC0, 0x80
+"""How the bytes of a UTF-8 character after its first are known."""
 
 NOT_YOURS, GO_ON, CANCEL = 0, 1, 2
 
@@ -52,9 +54,15 @@ class _RunningJob:
         return self.claimed.job.job_id
 
     def progress(self) -> Progress:
-        """Return what Redis has not confirmed. Text comes in whole characters, so it decodes."""
-        unsent = self.text[self.sent_bytes :]
-        return Progress(self.job_id, self.claimed.attempt, self.sent_bytes, unsent.decode())
+        """Return what Redis has not confirmed, in whole characters.
+
+        A Redis that lost what was written last may have kept a part of a character.
+        """
+        start = self.sent_bytes
+        while 0 < start < len(self.text) and self.text[start] & CONTINUATION_BITS == CONTINUATION:
+            start -= 1
+        unsent = self.text[start:].decode()
+        return Progress(self.job_id, self.claimed.attempt, start, unsent)
 
     def confirm(self, sent: Progress, verdict: int) -> None:
         """Take Redis's word for how much it has."""
@@ -82,20 +90,20 @@ class _Outage:
 
 
 class Worker:
-    """Serve one engine's jobs until told to stop.
+    """Serve the jobs for a pool of models until told to stop.
 
     Args:
-        engine: running.
+        pool: open.
         queue: the lane to serve.
         name: of this engine, never used before: leases are fenced by it.
-        num_slots: jobs that run at once.
+        num_slots: jobs that run at once, whatever their models.
         grace_s: how long `stop` lets running jobs finish before they are handed back.
     """
 
     def __init__(
-        self, engine: AsyncEngine, queue: JobQueue, *, name: str, num_slots: int, grace_s: float
+        self, pool: ModelPool, queue: JobQueue, *, name: str, num_slots: int, grace_s: float
     ) -> None:
-        self._engine = engine
+        self._pool = pool
         self._queue = queue
         self._name = name
         self._num_slots = num_slots
@@ -109,7 +117,7 @@ class Worker:
         """Claim and serve until `stop` is set; then finish or hand back what runs, and leave.
 
         Raises:
-            EngineStoppedError: the step loop has died. Its jobs are left to their leases, so that
+            EngineStoppedError: a step loop has died. Its jobs are left to their leases, so that
                 whichever of them killed it is found out by another engine.
         """
         beating = asyncio.create_task(self._beat_loop())
@@ -129,25 +137,24 @@ class Worker:
             await _cancel(beating, claiming, stopping, *jobs)
 
     async def _claim_loop(self, stop: asyncio.Event) -> None:
-        while self._engine.is_alive and not stop.is_set():
+        while self._pool.is_alive and not stop.is_set():
             num_free = self._num_slots - len(self._jobs)
+            models = self._pool.names()
             try:
-                claimed = await self._queue.claim(
-                    self._name, self._engine.model_name, num_free, list(self._jobs)
-                )
+                claimed = await self._queue.claim(self._name, models, num_free, list(self._jobs))
                 self._outage.is_over()
                 for each in claimed:
                     self._start(each)
-                await self._wait_for_room_and_work(stop)
+                await self._wait_for_room_and_work(models, stop)
             except RedisError as error:
                 self._outage.note(error)
                 await asyncio.sleep(RETRY_S)
         if not stop.is_set():
             raise EngineStoppedError(STEP_LOOP_DIED)
 
-    async def _wait_for_room_and_work(self, stop: asyncio.Event) -> None:
+    async def _wait_for_room_and_work(self, models: list[str], stop: asyncio.Event) -> None:
         if len(self._jobs) < self._num_slots:
-            news = asyncio.create_task(self._queue.wait_for_work(IDLE_CLAIM_S))
+            news = asyncio.create_task(self._queue.wait_for_work(IDLE_CLAIM_S, models))
         else:
             self._slot_freed.clear()
             news = asyncio.create_task(self._slot_freed.wait())
@@ -162,7 +169,7 @@ class Worker:
             await _cancel(news, stopping)
 
     async def _beat_loop(self) -> None:
-        while self._engine.is_alive:
+        while self._pool.is_alive:
             await asyncio.sleep(BEAT_S)
             await _wait(self._text_written, QUIET_BEAT_S if self._jobs else IDLE_CLAIM_S)
             self._text_written.clear()
@@ -224,21 +231,25 @@ class Worker:
 
     async def _listen(self, job: _RunningJob) -> Done | Failed:
         wanted = job.claimed.job
-        if wanted.model is not None and wanted.model != self._engine.model_name:
-            said = f"This engine runs {self._engine.model_name}, not {wanted.model}."
-            return Failed(code=ErrorCode.INVALID_REQUEST, message=said)
-        events = self._engine.generate(
-            wanted.prompt,
-            wanted.params,
-            waited_ms=job.claimed.waited_ms,
-            cancelled=job.cancelled,
-        )
-        async with contextlib.aclosing(events):
-            async for event in events:
-                if not isinstance(event, Delta):
-                    return event
-                job.text += event.text.encode()
-                self._text_written.set()
+        try:
+            async with self._pool.use(wanted.model) as engine:
+                events = engine.generate(
+                    wanted.prompt,
+                    wanted.params,
+                    waited_ms=job.claimed.waited_ms,
+                    cancelled=job.cancelled,
+                )
+                async with contextlib.aclosing(events):
+                    async for event in events:
+                        if not isinstance(event, Delta):
+                            return event
+                        job.text += event.text.encode()
+                        self._text_written.set()
+        except EngineStoppedError:
+            raise
+        except EngineError as error:
+            log.warning("job %s: no engine for it: %s", job.job_id, error)
+            return Failed(code=error.code, message=str(error))
         raise EngineStoppedError(STEP_LOOP_DIED)
 
     async def _finish(self, job: _RunningJob, outcome: Done | Failed) -> bool:

@@ -91,7 +91,7 @@ class Job(Message):
     bot_id: Id
     """The bot that shows the reply."""
     model: Id | None = None
-    """None: whatever the engine runs."""
+    """None: whatever the engine runs. Only an engine that has the model takes the job."""
     prompt: Annotated[str, Field(max_length=MAX_BODY_BYTES)] = ""
     """Empty: an unconditional sample."""
     params: SamplingParams = SamplingParams()

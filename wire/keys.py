@@ -23,8 +23,11 @@ DAY_S = 86_400
 
 REAP_BATCH = 200
 AUDIT_MAX_JOBS = 2_000
+CLAIM_MAX_LOOKS = 1_000
 """Bounds on the loops of one script call, so that no call stalls Redis."""
 DEAD_MAX = 1_000
+MAX_MODELS = 100
+"""How many models an engine offers."""
 
 
 class Lane:
@@ -36,7 +39,10 @@ class Lane:
 
     def __init__(self, number: int) -> None:
         self.prefix = f"{{ovid:{number}}}"
-        self.bell = f"{self.prefix}:bell"
+
+    def bell(self, model: str = "") -> str:
+        """Name the bell that wakes an engine: any, or one that has this model."""
+        return f"{self.prefix}:bell:{model}" if model else f"{self.prefix}:bell"
 
     def events(self, bot_id: str) -> str:
         """Name the stream of hints for one bot."""

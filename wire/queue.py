@@ -3,22 +3,22 @@
 State is truth, events are hints: a job's hash and its text always hold everything.
 """
 
-import codecs
 import json
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
-from typing import cast
+from typing import Any, cast
 
 from pydantic import ValidationError
 from redis.asyncio import Redis
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from wire import keys
+from wire.answers import read_hint, read_models, read_record, read_stats, union_of
 from wire.connection import BLOCK_MAX_S
-from wire.jobs import MAX_TEXT_BYTES, ErrorCode, Failed, Job, explain, outcome_adapter
+from wire.jobs import MAX_TEXT_BYTES, ErrorCode, Failed, Job, explain
 from wire.records import (
     Admission,
     Bounds,
@@ -48,7 +48,7 @@ __all__ = [
 
 DEFAULT_BOUNDS = Bounds()
 SCRIPTS = (
-    *("submit", "cancel", "snapshot", "place", "note", "tick"),
+    *("submit", "cancel", "snapshot", "place", "note", "tick", "models"),
     *("claim", "beat", "finish", "release", "leave"),
 )
 HINTS_PER_READ = 500
@@ -97,6 +97,7 @@ class JobQueue:
                 "day_s": keys.DAY_S,
                 "reap_batch": keys.REAP_BATCH,
                 "audit_max_jobs": keys.AUDIT_MAX_JOBS,
+                "claim_max_looks": keys.CLAIM_MAX_LOOKS,
                 "dead_max": keys.DEAD_MAX,
                 "max_text_bytes": MAX_TEXT_BYTES,
                 "outcomes": {
@@ -117,7 +118,7 @@ class JobQueue:
         args = (
             *(job.job_id, job.user_id, job.bot_id, job.model_dump_json(), ttl_ms),
             *(job.params.seed or 0, secrets.token_hex(8)),
-            *(bounds.max_waiting, bounds.max_unfinished_per_user),
+            *(bounds.max_waiting, bounds.max_unfinished_per_user, job.model or ""),
         )
         try:
             answer = await self._run("submit", *args)
@@ -141,17 +142,15 @@ class JobQueue:
             pydantic.ValidationError: When a program of another wire version wrote the job.
         """
         answer = await self._run("snapshot", job_id)
-        flat, text = cast("tuple[list[bytes], bytes]", answer)
-        names = [name.decode() for name in flat[::2]]
-        fields = dict(zip(names, flat[1::2], strict=True))
-        return _read_record(fields, text) if "state" in fields else None
+        return read_record(*cast("tuple[list[bytes], bytes]", answer))
 
     async def place(self, job_id: str) -> int | None:
         """Estimate a job's place in line: 1 is next, None is not waiting.
 
         It counts the jobs that begin sooner if nobody else comes: all suspects, and then, users
-        taking turns, those whose turn is before this one's. Newcomers with shorter lines can still
-        overtake the later jobs of a user, and a job ahead that is cancelled brings it forward.
+        taking turns, those whose turn is before this one's, as if every engine had every model.
+        Newcomers with shorter lines can still overtake the later jobs of a user, and a job ahead
+        that is cancelled brings it forward.
         """
         num_ahead = cast("int", await self._run("place", job_id))
         return None if num_ahead < 0 else num_ahead + 1
@@ -189,7 +188,7 @@ class JobQueue:
         )
         answer = cast("list[tuple[bytes, list[tuple[bytes, dict[bytes, bytes]]]]]", streams or [])
         return [
-            _read_hint(entry_id, fields) for _, entries in answer for entry_id, fields in entries
+            read_hint(entry_id, fields) for _, entries in answer for entry_id, fields in entries
         ]
 
     async def tick(self) -> QueueStats:
@@ -198,19 +197,26 @@ class JobQueue:
         Bots call it every `wire.keys.TICK_INTERVAL_S`.
         """
         answer = cast("list[int | bytes]", await self._run("tick"))
-        num_waiting, num_running, num_dead = cast("list[int]", answer[:3])
-        names = [each.decode() for each in cast("list[bytes]", answer[3:])]
-        engines = dict(zip(names[::2], names[1::2], strict=True))
-        return QueueStats(num_waiting, num_running, len(engines), engines, num_dead)
+        return read_stats(answer)
+
+    async def models(self) -> tuple[str, ...]:
+        """List what a job may name: what live engines have.
+
+        The models that engines run where none is named come first, the most common of them at the
+        head; the others follow in ABC order.
+        """
+        offers = cast("list[bytes]", await self._run("models"))
+        return union_of([read_models(each) for each in offers])
 
     async def claim(
-        self, engine: str, model_name: str, num_free: int, held: Sequence[str]
+        self, engine: str, models: Sequence[str], num_free: int, held: Sequence[str]
     ) -> list[Claimed]:
         """Take up to `num_free` jobs; also the engine's sign of life.
 
         Args:
             engine: A name that no other process has had or will have: the fence stands on it.
-            model_name: What the engine runs, as shown to people.
+            models: What the engine has, the one for jobs that name none first; jobs that name
+                another are left to others. Beyond `wire.keys.MAX_MODELS` they are not offered.
             num_free: Free slots; 0 only says that the engine lives.
             held: Every job that this engine holds, up to and including the answer to `finish` or
                 `release`. What it holds by Redis's account and does not name is handed over again,
@@ -220,9 +226,8 @@ class JobQueue:
             At most `num_free` jobs, one suspect among those an engine holds. A job that this
             version can't read is failed, not returned.
         """
-        answer = await self._run("claim", engine, model_name, num_free, *held)
         claimed = []
-        for row in cast("list[tuple[bytes, int, bytes, int, int]]", answer):
+        for row in await self._claim_rows(engine, models[: keys.MAX_MODELS], num_free, held):
             job_id, attempt, body, waited_ms, suspect = row
             try:
                 job = Job.model_validate_json(body)
@@ -234,6 +239,18 @@ class JobQueue:
             else:
                 claimed.append(Claimed(job, attempt, waited_ms, bool(suspect)))
         return claimed
+
+    async def _claim_rows(
+        self, engine: str, models: Sequence[str], num_free: int, held: Sequence[str]
+    ) -> list[tuple[bytes, int, bytes, int, int]]:
+        # One call looks at so many jobs, and stops no other client for longer than that takes.
+        num_passed_over = 0
+        while True:
+            bounds = (num_free, num_passed_over, len(models))
+            answer = await self._run("claim", engine, *bounds, *models, *held)
+            num_passed_over, *rows = cast("list[Any]", answer)
+            if rows or num_passed_over == 0:
+                return rows
 
     async def beat(self, engine: str, progress: Sequence[Progress]) -> list[int]:
         """Renew the leases of all running jobs and append what they wrote; a sign of life too.
@@ -271,15 +288,20 @@ class JobQueue:
         """Say that an engine is gone: what it wrote to and did not release is lost at once."""
         await self._run("leave", engine)
 
-    async def wait_for_work(self, timeout_s: float) -> bool:
+    async def wait_for_work(self, timeout_s: float, models: Sequence[str] = ()) -> bool:
         """Wait until the bell rings for this engine, two seconds at most; then claim.
+
+        Args:
+            timeout_s: How long to wait.
+            models: What the engine has, as for `claim`.
 
         Returns:
             False when the time ran out. Claim all the same: a bell can be lost.
         """
         # To Redis, 0 is for ever.
         timeout_s = min(max(timeout_s, 0.01), BLOCK_MAX_S)
-        return await self._redis.blpop([self._lane.bell], timeout_s) is not None
+        bells = [self._lane.bell(), *map(self._lane.bell, models[: keys.MAX_MODELS])]
+        return await self._redis.blpop(bells, timeout_s) is not None
 
     async def _run(self, script: str, *args: str | int) -> object:
         call = self._scripts[script]
@@ -291,27 +313,3 @@ class JobQueue:
 def _source(script: str) -> str:
     folder = files("wire") / "scripts"
     return "".join((folder / f"{name}.lua").read_text("utf-8") for name in ("common", script))
-
-
-def _read_record(fields: Mapping[str, bytes], text: bytes) -> JobRecord:
-    def read(name: str) -> str:
-        return fields.get(name, b"").decode()
-
-    # An append may have ended inside a character; its rest is still to come.
-    whole = codecs.getincrementaldecoder("utf-8")("replace").decode(text)
-    return JobRecord(
-        job=Job.model_validate_json(fields["body"]),
-        state=JobState(read("state")),
-        attempt=int(read("attempt")),
-        text=whole,
-        engine=read("engine") or None,
-        model_name=read("model") or None,
-        cancel_requested=read("cancel") == "1",
-        outcome=outcome_adapter.validate_json(fields["outcome"]) if "outcome" in fields else None,
-        message_ids=tuple(int(each) for each in read("messages").split(",") if each),
-    )
-
-
-def _read_hint(entry_id: bytes, fields: Mapping[bytes, bytes]) -> Hint:
-    job_id, attempt, kind = (fields[name].decode() for name in (b"job", b"attempt", b"kind"))
-    return Hint(job_id, int(attempt), kind, entry_id.decode())

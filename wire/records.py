@@ -28,6 +28,8 @@ class Admission(StrEnum):
     """The whole line is full."""
     BUSY_USER = "busy_user"
     """This user has as many unfinished jobs as allowed."""
+    NO_MODEL = "no_model"
+    """Engines live, but none of them has the model that the job names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +114,8 @@ class QueueStats:
     num_running: int
     num_engines: int
     engines: Mapping[str, str]
-    """Live engine name to model name."""
+    """Live engine name to the model it runs where none is named."""
+    models: tuple[str, ...]
+    """What jobs may name, as `JobQueue.models` gives it."""
     num_dead: int
     """Jobs given up after the last attempt, the newest thousand."""

@@ -1,85 +1,188 @@
-"""Owns the `serve` command: engine, worker and Redis are opened here and closed here."""
+"""Owns the `serve` command: models, worker, Redis and HTTP are opened here and closed here."""
 
 import asyncio
+import contextlib
 import logging
 import os
 import secrets
 import signal
 import socket
-from typing import Annotated, Literal
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
-import torch
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, model_validator
 from redis.asyncio import Redis
 
-from engine.async_engine import AsyncEngine
-from engine.loading import find_model, load_engine, pick_device
+from engine.errors import EngineStoppedError
+from engine.loading import pick_device
+from engine.model_pool import ModelPool
 from engine.settings import ModelCommand
-from engine.worker import Worker
+from engine.worker import STEP_LOOP_DIED, Worker
 from wire.connection import connect, hide_password
 from wire.queue import JobQueue
 
+if TYPE_CHECKING:
+    from engine.http_api import HttpOptions
+
 log = logging.getLogger(__name__)
+
+LIFE_CHECK_S = 1.0
+"""How often an engine without Redis looks whether its step loops live."""
 
 
 class Serve(ModelCommand):
-    """Serve a GPT-2 to the bots at a Redis."""
+    """Serve GPT-2s to the bots at a Redis, over HTTP, or both."""
 
+    redis: bool = True
+    """Take jobs from Redis; `--no-redis` serves HTTP alone."""
     redis_url: SecretStr = SecretStr("redis://localhost:6379/0")
     """Any redis-py URL; it may hold a password, and is shown without it."""
     slots: Annotated[int, Field(ge=1, le=1024)] = 8
-    """Replies written at once. Each takes its share of memory for keys and values."""
+    """Replies written at once. Each takes its share of memory for keys and values, in every model
+    that is loaded."""
     prefill_tokens: Annotated[int, Field(ge=16)] = 512
     """Prompt tokens read in one step: fewer keep running replies flowing past a long prompt."""
     grace_s: Annotated[float, Field(ge=0, le=600)] = 5.0
     """On shutdown, how long running replies may finish before another engine gets them."""
+    http_port: Annotated[int, Field(ge=0, le=65535)] | None = None
+    """Serve OpenAI's HTTP API at this port; 0: any free one; left out: no HTTP."""
+    http_host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
+    """Where to listen; any other address than this machine's own needs a token."""
+    http_token: SecretStr | None = None
+    """What HTTP callers must bear."""
+    http_max_requests: Annotated[int, Field(ge=1, le=4096)] = 32
+    """Samples that HTTP callers may have in flight at once."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    """The least that is logged. Prompts and replies never are."""
+
+    @model_validator(mode="after")
+    def _has_a_door(self) -> Self:
+        if not self.redis and self.http_port is None:
+            msg = "without Redis there must be an --http-port, or nobody could ask for anything"
+            raise ValueError(msg)
+        return self
 
     def run(self) -> None:
         """Serve until SIGINT or SIGTERM.
 
         Raises:
-            EngineError: the model cannot be run, or the step loop has died.
-            VocabularyError: the model's vocabulary is damaged.
+            EngineError: the model cannot be run, or a step loop has died.
+            ValueError: the Redis URL cannot be read.
+            OSError: the HTTP port cannot be had.
         """
         logging.basicConfig(
             level=self.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
         )
-        redis = connect(self.redis_url.get_secret_value())
-        device = pick_device(self.device)
-        # Loaded before the event loop begins, so that a signal can still end it at once.
-        llm_engine, model_name = load_engine(
-            find_model(self.model, self.models),
-            device,
+        redis = connect(self.redis_url.get_secret_value()) if self.redis else None
+        http = _http_options(self)
+        pool = ModelPool(
+            self.models,
+            self.model,
+            pick_device(self.device),
             num_slots=self.slots,
             prefill_tokens=self.prefill_tokens,
-            max_waiting=self.slots,
+            # A job that was claimed is never refused because HTTP callers are waiting.
+            max_waiting=self.slots + self.http_max_requests,
         )
-        asyncio.run(_serve(self, redis, AsyncEngine(llm_engine, model_name), device))
+        asyncio.run(_serve(self, pool, redis, http))
 
 
-async def _serve(settings: Serve, redis: Redis, engine: AsyncEngine, device: torch.device) -> None:
+async def _serve(
+    settings: Serve, pool: ModelPool, redis: Redis | None, http: "HttpOptions | None"
+) -> None:
+    # Leases are fenced by this name, so no engine may ever bear another's.
+    name = f"{socket.gethostname()[:32]}.{os.getpid()}.{secrets.token_hex(4)}"
+    async with contextlib.AsyncExitStack() as stack:
+        if redis is not None:
+            await stack.enter_async_context(redis)
+        # Until here a signal ends the process at once, however long the model takes to load.
+        await stack.enter_async_context(pool)
+        stop = _stop_at_signals()
+        async with _http(http, pool) as http_url:
+            doors = [http_url] if http_url else []
+            if redis is None:
+                working = asyncio.create_task(_watch(pool, stop))
+            else:
+                doors.append(f"jobs from {hide_password(settings.redis_url.get_secret_value())}")
+                worker = Worker(
+                    pool,
+                    JobQueue(redis),
+                    name=name,
+                    num_slots=settings.slots,
+                    grace_s=settings.grace_s,
+                )
+                working = asyncio.create_task(worker.run(stop))
+            _say_ready(settings, name, pool, doors)
+            stopping = asyncio.create_task(stop.wait())
+            await asyncio.wait((working, stopping), return_when=asyncio.FIRST_COMPLETED)
+            stopping.cancel()
+        # HTTP takes nothing new any more; the worker hands back what it still has.
+        await working
+    log.info("engine stopped")
+
+
+def _stop_at_signals() -> asyncio.Event:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(signum, stop.set)
-    # Leases are fenced by this name, so no engine may ever bear another's.
-    name = f"{socket.gethostname()[:32]}.{os.getpid()}.{secrets.token_hex(4)}"
-    async with redis, engine:
-        worker = Worker(
-            engine,
-            JobQueue(redis),
-            name=name,
-            num_slots=settings.slots,
-            grace_s=settings.grace_s,
-        )
-        log.info(
-            "engine ready: %s runs GPT-2 %s on %s, %d slots, jobs from %s",
-            name,
-            engine.model_name,
-            device.type,
-            settings.slots,
-            hide_password(settings.redis_url.get_secret_value()),
-        )
-        await worker.run(stop)
-    log.info("engine stopped")
+    return stop
+
+
+def _say_ready(settings: Serve, name: str, pool: ModelPool, doors: list[str]) -> None:
+    log.info(
+        "engine ready: %s runs GPT-2 %s on %s, %d slots, %s; models: %s",
+        name,
+        pool.default_name,
+        pool.device.type,
+        settings.slots,
+        ", ".join(doors),
+        ", ".join(pool.names()),
+    )
+
+
+def _http_options(settings: Serve) -> "HttpOptions | None":
+    if settings.http_port is None:
+        return None
+    # Imported only here: who takes jobs from Redis alone needs no web server.
+    from engine.http_api import HttpOptions  # noqa: PLC0415
+
+    finetune_args = ["--device", settings.device]
+    if settings.threads is not None:
+        finetune_args += ["--threads", str(settings.threads)]
+    return HttpOptions(
+        models=settings.models,
+        host=settings.http_host,
+        port=settings.http_port,
+        token=settings.http_token,
+        max_requests=settings.http_max_requests,
+        grace_s=settings.grace_s,
+        finetune_args=tuple(finetune_args),
+    )
+
+
+@contextlib.asynccontextmanager
+async def _http(options: "HttpOptions | None", pool: ModelPool) -> AsyncIterator[str | None]:
+    """Serve HTTP if it is wanted, and give its address."""
+    if options is None:
+        yield None
+        return
+    from engine.http_api import http_api  # noqa: PLC0415 - as above
+
+    async with http_api(pool, options) as port:
+        host = f"[{options.host}]" if ":" in options.host else options.host
+        yield f"http://{host}:{port}"
+
+
+async def _watch(pool: ModelPool, stop: asyncio.Event) -> None:
+    """Wait for the stop.
+
+    Raises:
+        EngineStoppedError: a step loop has died.
+    """
+    while pool.is_alive:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LIFE_CHECK_S):
+                await stop.wait()
+                return
+    raise EngineStoppedError(STEP_LOOP_DIED)

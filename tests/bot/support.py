@@ -68,13 +68,13 @@ class Engine:
 
     async def appear(self) -> None:
         """Give a sign of life."""
-        await self.queue.claim(self.name, MODEL, 0, list(self._held))
+        await self.queue.claim(self.name, [MODEL], 0, list(self._held))
 
     async def take(self) -> Job:
         """Claim the next job, once there is one."""
         async with asyncio.timeout(DEADLINE_S):
             while True:
-                claimed = await self.queue.claim(self.name, MODEL, 1, list(self._held))
+                claimed = await self.queue.claim(self.name, [MODEL], 1, list(self._held))
                 if claimed:
                     job = claimed[0].job
                     self._held[job.job_id] = Progress(job.job_id, claimed[0].attempt, 0, "")
@@ -83,7 +83,7 @@ class Engine:
 
     async def take_nothing(self) -> None:
         """See that no job waits."""
-        assert await self.queue.claim(self.name, MODEL, 1, list(self._held)) == []
+        assert await self.queue.claim(self.name, [MODEL], 1, list(self._held)) == []
 
     async def write(self, job: Job, text: str) -> int:
         """Write more text; returns the queue's verdict."""

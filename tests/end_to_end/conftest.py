@@ -20,13 +20,18 @@ DEMO = REPOSITORY / "models" / "demo"
 
 @pytest.fixture(scope="session")
 def endless_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A random GPT-2 of the demo model's shape whose end-of-text is never among the top 40."""
+    """A model that never ends by itself, in a folder of models."""
+    return save_endless(tmp_path_factory.mktemp("models") / "endless", seed=0)
+
+
+def save_endless(folder: Path, seed: int) -> Path:
+    """Save a random GPT-2 of the demo model's shape that never draws end-of-text."""
     tokenizer = Tokenizer.from_folder(DEMO)
     model = GPT2(ModelConfig(n_layer=6, n_head=4, n_embd=256, n_vocab=tokenizer.n_vocab))
-    model.initialise(torch.Generator().manual_seed(0))
+    model.initialise(torch.Generator().manual_seed(seed))
     with torch.no_grad():
+        # That keeps it out of the 40 most likely tokens.
         model.wte.weight[tokenizer.eot] = 0.0
-    folder = tmp_path_factory.mktemp("models") / "endless"
     save_model(model, DEMO, folder, dtype=torch.float16)
     return folder
 

@@ -36,12 +36,14 @@ class Stack:
         redis_server: keeps an append-only file, so that it may be killed.
         sandbox: the local Discord.
         queue: a view of the jobs, as the programs have it.
+        models: the folder in which the engine looks for models.
     """
 
     def __init__(self, redis_server: RedisServer, model: Path) -> None:
         self.redis_server = redis_server
         self.sandbox = Sandbox()
         self._model = model
+        self.models = model.parent
         self._redis: Redis = connect(redis_server.url)
         self.queue = JobQueue(self._redis)
         self._old_messages = 0
@@ -160,7 +162,8 @@ class Stack:
         environment = {
             "PATH": os.environ["PATH"],
             "OVID_REDIS_URL": self.redis_server.url,
-            "OVID_MODEL": str(self._model),
+            "OVID_MODEL": self._model.name,
+            "OVID_MODELS": str(self.models),
             "OVID_DEVICE": "cpu",
             "OVID_SLOTS": str(slots),
             # An engine that is told to end finishes nothing first, so that others have to.

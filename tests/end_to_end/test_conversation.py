@@ -1,5 +1,6 @@
 """What people meet: real bot, real engine, real Redis, and a local Discord."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -7,8 +8,15 @@ import pytest
 import pytest_asyncio
 
 from sandbox.redis_server import RedisServer
-from tests.end_to_end.conftest import checked_stack
-from tests.end_to_end.stack import REPLY_TIMEOUT_S, Stack, check_labelled, has_text, parts_of
+from tests.end_to_end.conftest import checked_stack, save_endless
+from tests.end_to_end.stack import (
+    LABEL,
+    REPLY_TIMEOUT_S,
+    Stack,
+    check_labelled,
+    has_text,
+    parts_of,
+)
 from wire.jobs import Done
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -78,6 +86,32 @@ async def test_another_seed_gives_another_text(served: Stack) -> None:
         await served.answer_of(await box.slash(box.alice, box.general, "generate", options))
     first, second = await served.records()
     assert first.text != second.text
+
+
+async def test_a_model_made_while_all_runs_can_be_asked_for_by_its_name(served: Stack) -> None:
+    box = served.sandbox
+    options = {"prompt": "The sea", "length": 20, "seed": 7}
+    too_early = await box.slash(box.bob, box.general, "generate", {**options, "model": "notes"})
+    refused = await served.answer_of(too_early)
+    assert "endless" in refused.content, "it says what there is"
+    assert await served.records() == []
+    save_endless(served.models / "notes", seed=1)
+    async with asyncio.timeout(REPLY_TIMEOUT_S):
+        while await served.queue.models() != ("endless", "notes"):
+            await asyncio.sleep(0.05)
+    answers = [
+        await served.answer_of(
+            await box.slash(box.alice, box.general, "generate", {**options, **named})
+        )
+        for named in ({"model": "notes"}, {})
+    ]
+    records = await served.records()
+    assert [record.model_name for record in records] == ["notes", "endless"]
+    for record, answer in zip(records, answers, strict=True):
+        assert f"{LABEL} {record.model_name} " in answer.content
+        check_labelled(answer)
+    assert records[0].text != records[1].text
+    assert records[0].text
 
 
 async def test_a_long_reply_is_split_into_labelled_parts(served: Stack) -> None:

@@ -2,16 +2,19 @@
 
 import asyncio
 import contextlib
+import tempfile
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
-from engine.async_engine import AsyncEngine
 from engine.errors import EngineStoppedError
+from engine.model_pool import ModelPool
 from engine.worker import Worker
-from tests.engine.support import ENDLESS, FakeModelRunner, NextToken, make_engine, replies
+from tests.engine.pools import FakeLoader, make_pool, write_model
+from tests.engine.support import ENDLESS, NextToken, replies
 from tests.wire.support import ROOMY, make_job, record_of
 from wire.jobs import Job, SamplingParams
 from wire.queue import Claimed, JobQueue, JobRecord, JobState
@@ -24,9 +27,9 @@ class EndlessQueue(JobQueue):
     """The real queue, but a job whose prompt is "endless" comes without a bound on its length."""
 
     async def claim(
-        self, engine: str, model_name: str, num_free: int, held: Sequence[str]
+        self, engine: str, models: Sequence[str], num_free: int, held: Sequence[str]
     ) -> list[Claimed]:
-        claimed = await super().claim(engine, model_name, num_free, held)
+        claimed = await super().claim(engine, models, num_free, held)
         return [self._unbound(each) if each.job.prompt == "endless" else each for each in claimed]
 
     def _unbound(self, claimed: Claimed) -> Claimed:
@@ -37,8 +40,8 @@ class EndlessQueue(JobQueue):
 class Running:
     """A worker that runs, and how to end it."""
 
-    def __init__(self, engine: AsyncEngine, worker: Worker) -> None:
-        self.engine = engine
+    def __init__(self, pool: ModelPool, worker: Worker) -> None:
+        self.pool = pool
         self.stop = asyncio.Event()
         self.task = asyncio.create_task(worker.run(self.stop))
 
@@ -51,17 +54,30 @@ class Running:
 @asynccontextmanager
 async def serving(
     queue: JobQueue,
-    next_token: NextToken,
+    next_token: NextToken | dict[str, NextToken],
     *,
     num_slots: int = 2,
     grace_s: float = 0.0,
     name: str = "e1",
 ) -> AsyncIterator[Running]:
-    runner = FakeModelRunner(next_token, pace_s=0.001)
-    llm_engine = make_engine(runner, num_slots=num_slots, max_waiting=num_slots)
-    async with AsyncEngine(llm_engine, "tiny") as engine:
-        worker = Worker(engine, queue, name=name, num_slots=num_slots, grace_s=grace_s)
-        running = Running(engine, worker)
+    """Run a worker with a model called `tiny`, or with several by name, the first the default."""
+    next_tokens = next_token if isinstance(next_token, dict) else {"tiny": next_token}
+    load = FakeLoader(next_tokens, pace_s=0.001)
+    with tempfile.TemporaryDirectory() as folder:
+        for model in next_tokens:
+            write_model(Path(folder), model)
+        pool = make_pool(Path(folder), load, next(iter(next_tokens)), num_slots=num_slots)
+        async with running_worker(queue, pool, num_slots, grace_s, name) as running:
+            yield running
+
+
+@asynccontextmanager
+async def running_worker(
+    queue: JobQueue, pool: ModelPool, num_slots: int = 2, grace_s: float = 0.0, name: str = "e1"
+) -> AsyncIterator[Running]:
+    async with pool:
+        worker = Worker(pool, queue, name=name, num_slots=num_slots, grace_s=grace_s)
+        running = Running(pool, worker)
         try:
             yield running
         finally:

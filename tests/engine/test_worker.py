@@ -1,30 +1,36 @@
 """The Redis door: a real queue on a real server, a real engine thread, and a fake model."""
 
 import asyncio
+import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from engine.async_engine import AsyncEngine
-from engine.errors import EngineStoppedError
+from engine.errors import EngineStoppedError, ModelError
+from engine.worker import _RunningJob
 from sandbox.redis_server import RedisServer
+from tests.engine.pools import FakeLoader, make_pool, write_model
 from tests.engine.serving import (
     DEADLINE_S,
+    POLL_S,
     EndlessQueue,
     Gate,
     ended,
     has_text,
+    running_worker,
     serving,
     submit,
     until,
 )
 from tests.engine.support import forever_a, replies
-from tests.wire.support import MODEL, PREFIX, lapse, make_done, record_of
+from tests.wire.support import MODELS, PREFIX, ROOMY, lapse, make_done, make_job, record_of
 from wire.connection import connect
-from wire.jobs import Done, ErrorCode, Failed, FinishReason
-from wire.queue import Claimed, JobQueue, JobState, Progress
+from wire.jobs import Done, ErrorCode, Failed, FinishReason, Job
+from wire.queue import Admission, Claimed, JobQueue, JobState, Progress
 
 
 @pytest.fixture
@@ -76,6 +82,19 @@ async def test_text_that_redis_has_lost_is_sent_again(queue: JobQueue, redis: Re
     assert (record.text, record.attempt) == ("né🤖, 日本", 1)
 
 
+async def test_text_whose_last_character_redis_kept_a_part_of_is_whole_again(
+    queue: JobQueue, redis: Redis
+):
+    gate = Gate("hi", "né🤖, 日本", before=8)
+    await submit(queue, "1", "hi")
+    async with serving(queue, gate):
+        await has_text(queue, "1", "né🤖,")
+        await redis.set(f"{PREFIX}:text:1", "né🤖".encode()[:-2])
+        gate.opened.set()
+        record = await ended(queue, "1")
+    assert (record.text, record.attempt) == ("né🤖, 日本", 1)
+
+
 async def test_a_cancellation_reaches_the_engine_and_its_slot_is_free(queue: JobQueue):
     await submit(queue, "1", "endless")
     async with serving(queue, forever_a, num_slots=1):
@@ -90,15 +109,140 @@ async def test_a_cancellation_reaches_the_engine_and_its_slot_is_free(queue: Job
     assert second.text == "a" * 1000
 
 
-async def test_a_job_for_another_model_is_refused_by_name(queue: JobQueue):
-    await submit(queue, "1", "hi", model="other")
+async def test_a_job_gets_the_model_it_names_and_one_that_names_none_the_default(queue: JobQueue):
+    models = {"tiny": replies({"hi": "I am tiny"}), "notes": replies({"hi": "I am notes"})}
+    await submit(queue, "1", "hi", model="notes")
     await submit(queue, "2", "hi", model="tiny")
+    await submit(queue, "3", "hi")
+    async with serving(queue, models):
+        records = [await ended(queue, job_id) for job_id in "123"]
+    assert [record.text for record in records] == ["I am notes", "I am tiny", "I am tiny"]
+    assert [record.model_name for record in records] == ["notes", "tiny", "tiny"]
+    done = [record.outcome for record in records if isinstance(record.outcome, Done)]
+    assert [outcome.model_name for outcome in done] == ["notes", "tiny", "tiny"]
+
+
+async def test_a_job_for_a_model_that_is_elsewhere_is_left_in_line(queue: JobQueue):
+    await submit(queue, "1", "hi", model="elsewhere")
+    await submit(queue, "2", "hi")
     async with serving(queue, replies({"hi": "x"})):
-        refused, written = [await ended(queue, job_id) for job_id in ("1", "2")]
-    assert refused.outcome == Failed(
-        code=ErrorCode.INVALID_REQUEST, message="This engine runs tiny, not other."
-    )
+        assert (await ended(queue, "2")).text == "x"
+        assert (await record_of(queue, "1")).state is JobState.WAITING
+    async with serving(queue, {"elsewhere": replies({"hi": "there"})}, name="e2"):
+        assert (await ended(queue, "1")).text == "there"
+
+
+async def test_a_model_that_appears_while_the_worker_runs_is_offered_and_served(
+    queue: JobQueue, tmp_path: Path
+):
+    write_model(tmp_path, "tiny")
+    load = FakeLoader({"tiny": forever_a, "notes": replies({"hi": "new"})})
+    async with running_worker(queue, make_pool(tmp_path, load)):
+        refused = await until_admitted(queue, make_job("1", model="notes", prompt="hi"), 0)
+        assert refused is Admission.NO_MODEL
+        write_model(tmp_path, "notes")
+        await until_admitted(queue, make_job("2", model="notes", prompt="hi"), DEADLINE_S)
+        assert (await ended(queue, "2")).text == "new"
+
+
+async def until_admitted(queue: JobQueue, job: Job, within_s: float) -> Admission:
+    """Submit a job until it is taken or the time is up, as soon as an engine is there."""
+
+    async def lives() -> bool:
+        return (await queue.tick()).num_engines > 0
+
+    await until(lives)
+    until_s = time.monotonic() + within_s
+    while True:
+        admission = (await queue.submit(job, ROOMY)).admission
+        if admission is Admission.OK or time.monotonic() > until_s:
+            return admission
+        await asyncio.sleep(POLL_S)
+
+
+class DamagedModel(FakeLoader):
+    def check(self, folder: Path) -> None:
+        if folder.name == "damaged":
+            raise ModelError("damaged: a tensor is missing")
+
+
+async def test_a_model_that_cannot_be_loaded_fails_its_job_with_the_sentence(
+    queue: JobQueue, tmp_path: Path
+):
+    write_model(tmp_path, "tiny")
+    write_model(tmp_path, "damaged")
+    await submit(queue, "1", "hi", model="damaged")
+    await submit(queue, "2", "hi")
+    load = DamagedModel({"tiny": replies({"hi": "x"})})
+    async with running_worker(queue, make_pool(tmp_path, load)):
+        failed, written = [await ended(queue, job_id) for job_id in "12"]
+    assert failed.outcome == Failed(code=ErrorCode.INTERNAL, message="damaged: a tensor is missing")
     assert written.text == "x"
+
+
+async def test_while_a_model_is_loaded_other_replies_flow_and_every_lease_is_renewed(
+    queue: JobQueue, redis: Redis, tmp_path: Path
+):
+    write_model(tmp_path, "tiny")
+    write_model(tmp_path, "large")
+    load = FakeLoader({"tiny": forever_a, "large": replies({"hi": "at last"})}, pace_s=0.001)
+    await submit(queue, "1", "endless")
+    async with running_worker(queue, make_pool(tmp_path, load), num_slots=2):
+        await has_text(queue, "1")
+        load.gate.clear()
+        await submit(queue, "2", "hi", model="large", user_id="bob")
+
+        async def is_loading() -> bool:
+            return load.num_loading == 1
+
+        await until(is_loading)
+        length = len((await record_of(queue, "1")).text)
+        await has_text(queue, "1", "a" * (length + 50))
+
+        async def lease_ms() -> float:
+            return await redis.zscore(f"{PREFIX}:lease", "2") or 0.0
+
+        before_ms = await lease_ms()
+
+        async def is_renewed() -> bool:
+            return await lease_ms() > before_ms
+
+        await until(is_renewed)
+        load.gate.set()
+        assert (await ended(queue, "2")).text == "at last"
+
+
+async def test_a_job_stopped_while_its_model_is_loaded_ends_as_cancelled(
+    queue: JobQueue, tmp_path: Path
+):
+    write_model(tmp_path, "tiny")
+    write_model(tmp_path, "large")
+    load = FakeLoader({"tiny": forever_a, "large": forever_a})
+    async with running_worker(queue, make_pool(tmp_path, load)):
+        load.gate.clear()
+        await submit(queue, "1", "endless", model="large")
+
+        async def is_loading() -> bool:
+            return load.num_loading == 1
+
+        await until(is_loading)
+        assert await queue.cancel("1")
+        load.gate.set()
+        record = await ended(queue, "1")
+    assert isinstance(record.outcome, Done)
+    assert record.outcome.finish_reason is FinishReason.CANCELLED
+
+
+async def test_redis_may_ask_again_from_inside_a_character():
+    claimed = Claimed(make_job("1"), attempt=1, waited_ms=0, suspect=False)
+    job = _RunningJob(claimed, bytearray("né🤖o".encode()))
+    for num_kept, expected in enumerate(
+        ["né🤖o", "é🤖o", "é🤖o", "🤖o", "🤖o", "🤖o", "🤖o", "o", ""]
+    ):
+        job.confirm(job.progress(), -(1 + num_kept))
+        progress = job.progress()
+        assert progress.text == expected
+        assert progress.offset_bytes == len("né🤖o".encode()) - len(expected.encode())
 
 
 async def test_a_stop_without_grace_hands_back_what_runs_and_counts_no_attempt(queue: JobQueue):
@@ -135,9 +279,9 @@ class SlowAnswers(EndlessQueue):
         self.let_go = asyncio.Event()
 
     async def claim(
-        self, engine: str, model_name: str, num_free: int, held: Sequence[str]
+        self, engine: str, models: Sequence[str], num_free: int, held: Sequence[str]
     ) -> list[Claimed]:
-        claimed = await super().claim(engine, model_name, num_free, held)
+        claimed = await super().claim(engine, models, num_free, held)
         if claimed:
             self.holds_one_up.set()
             await self.let_go.wait()
@@ -158,7 +302,7 @@ async def test_a_job_that_was_claimed_while_the_stop_came_is_handed_back_too(red
         await running.stopped()
     record = await record_of(queue, "1")
     assert (record.state, record.attempt) == (JobState.WAITING, 0)
-    [claimed] = await queue.claim("e2", MODEL, 1, [])
+    [claimed] = await queue.claim("e2", MODELS, 1, [])
     assert not claimed.suspect
 
 
@@ -168,7 +312,7 @@ async def take_over(queue: JobQueue, redis: Redis, job_id: str) -> Claimed:
         while True:
             # A beat in between renews the lease; then it is tried again.
             await lapse(redis, job_id)
-            for claimed in await queue.claim("other", MODEL, 1, []):
+            for claimed in await queue.claim("other", MODELS, 1, []):
                 return claimed
 
 
@@ -259,7 +403,7 @@ async def test_a_dead_step_loop_ends_the_worker_and_leaves_its_jobs_to_their_lea
         with pytest.raises(EngineStoppedError, match="step loop has died"):
             async with asyncio.timeout(DEADLINE_S):
                 await running.task
-        assert not running.engine.is_alive
+        assert not running.pool.is_alive
         for job_id in ("1", "2"):
             record = await record_of(queue, job_id)
             assert (record.state, record.attempt, record.engine) == (JobState.RUNNING, 1, "e1")

@@ -10,7 +10,8 @@ from wire.jobs import Done, Failed, FinishReason, Job, Usage
 from wire.queue import Bounds, Claimed, JobQueue, JobRecord, Progress
 
 BOT = "bot"
-MODEL = "GPT-2 124M"
+MODEL = "124M"
+MODELS = (MODEL,)
 ROOMY = Bounds(max_waiting=10_000, max_unfinished_per_user=10_000)
 PREFIX = "{ovid:0}"
 # What may be left when all jobs have ended and their last words are shown.
@@ -28,21 +29,31 @@ def make_done(reason: FinishReason = FinishReason.LENGTH) -> Done:
     return Done(finish_reason=reason, usage=usage, model_name=MODEL, seed=17)
 
 
-async def submit(queue: JobQueue, *job_ids: str, user_id: str = "ann") -> None:
+async def submit(
+    queue: JobQueue, *job_ids: str, user_id: str = "ann", model: str | None = None
+) -> None:
     for job_id in job_ids:
-        await queue.submit(make_job(job_id, user_id), ROOMY)
+        await queue.submit(make_job(job_id, user_id, model=model), ROOMY)
 
 
 async def claim(
-    queue: JobQueue, engine: str = "e1", num_free: int = 100, held: Sequence[str] = ()
+    queue: JobQueue,
+    engine: str = "e1",
+    num_free: int = 100,
+    held: Sequence[str] = (),
+    models: Sequence[str] = MODELS,
 ) -> list[Claimed]:
-    return await queue.claim(engine, MODEL, num_free, held)
+    return await queue.claim(engine, models, num_free, held)
 
 
 async def claim_ids(
-    queue: JobQueue, engine: str = "e1", num_free: int = 100, held: Sequence[str] = ()
+    queue: JobQueue,
+    engine: str = "e1",
+    num_free: int = 100,
+    held: Sequence[str] = (),
+    models: Sequence[str] = MODELS,
 ) -> list[str]:
-    return [each.job.job_id for each in await claim(queue, engine, num_free, held)]
+    return [each.job.job_id for each in await claim(queue, engine, num_free, held, models)]
 
 
 async def beat(

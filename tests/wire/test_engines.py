@@ -239,12 +239,13 @@ async def test_what_never_reached_an_engine_that_leaves_was_not_its_attempt(queu
 
 async def test_the_stats_tell_the_lane_in_numbers(queue):
     await submit(queue, "a", "b", "c")
-    await queue.claim("e1", "GPT-2 124M", 1, [])
-    await queue.claim("e2", "demo", 0, [])
+    await queue.claim("e1", ["124M", "notes"], 1, [])
+    await queue.claim("e2", ["demo"], 0, [])
     stats = await queue.tick()
     assert (stats.num_waiting, stats.num_running, stats.num_dead) == (2, 1, 0)
     assert stats.num_engines == 2
-    assert stats.engines == {"e1": "GPT-2 124M", "e2": "demo"}
+    assert stats.engines == {"e1": "124M", "e2": "demo"}
+    assert stats.models == ("124M", "demo", "notes")
 
 
 async def test_a_job_this_version_cannot_read_is_failed_and_not_claimed(queue, redis):

@@ -24,7 +24,10 @@ from wire.queue import Admission, Bounds, Claimed, JobQueue, JobRecord, JobState
 
 BOUNDS = Bounds(max_waiting=8, max_unfinished_per_user=4)
 USERS = ["ann", "bob", "cat"]
-ENGINES = ["e1", "e2"]
+OFFERS = {"e1": ["base", "notes"], "e2": ["base", "rare"]}
+"""What each engine has."""
+ENGINES = list(OFFERS)
+WANTED = [None, None, "base", "notes", "rare"]
 INDEXES = [
     *(f"waiting:{user}" for user in USERS),
     *(f"held:{engine}" for engine in ENGINES),
@@ -38,6 +41,7 @@ class Shadow:
     """What the model knows of a job."""
 
     user: str
+    model: str | None
     state: JobState = JobState.WAITING
     attempt: int = 0
     engine: str | None = None
@@ -70,6 +74,9 @@ class Shadow:
         self.attempt += 1
         self.beaten = False
 
+    def suits(self, models: list[str]) -> bool:
+        return self.model is None or self.model in models
+
 
 Rule = Callable[..., None]
 
@@ -91,6 +98,8 @@ class QueueMachine(RuleBasedStateMachine):
         self.redis = connect(self.url)
         self.queue = JobQueue(self.redis)
         self.jobs: dict[str, Shadow] = {}
+        # What each live engine is known to have; one that only beats may have anything.
+        self.offers: dict[str, list[str] | None] = {}
         self.do(self.redis.flushall())
 
     def do(self, work: Any) -> Any:
@@ -119,20 +128,24 @@ class QueueMachine(RuleBasedStateMachine):
         job_id = data.draw(st.sampled_from(self.ids(state)))
         return job_id, self.jobs[job_id]
 
-    @rule(user=st.sampled_from(USERS))
-    def submit(self, user: str) -> None:
+    @rule(user=st.sampled_from(USERS), model=st.sampled_from(WANTED))
+    def submit(self, user: str, model: str | None) -> None:
         job_id = f"j{len(self.jobs)}"
         unfinished = [job for job in self.jobs.values() if job.state is not JobState.ENDED]
         expected = Admission.OK
-        if sum(job.user == user for job in unfinished) >= BOUNDS.max_unfinished_per_user:
+        if self.offers and not any(
+            models is None or model in (None, *models) for models in self.offers.values()
+        ):
+            expected = Admission.NO_MODEL
+        elif sum(job.user == user for job in unfinished) >= BOUNDS.max_unfinished_per_user:
             expected = Admission.BUSY_USER
         elif len(self.ids(JobState.WAITING)) >= BOUNDS.max_waiting:
             expected = Admission.BUSY
-        answer = self.do(self.queue.submit(make_job(job_id, user), BOUNDS))
+        answer = self.do(self.queue.submit(make_job(job_id, user, model=model), BOUNDS))
         assert answer.admission is expected
         assert answer.num_waiting == len(self.ids(JobState.WAITING))
         if expected is Admission.OK:
-            self.jobs[job_id] = Shadow(user)
+            self.jobs[job_id] = Shadow(user, model)
 
     @precondition(lambda self: self.jobs)
     @rule(data=st.data())
@@ -145,7 +158,9 @@ class QueueMachine(RuleBasedStateMachine):
     def claim(self, engine: str, num_free: int, forgetful: bool) -> None:
         held = self.ids(JobState.RUNNING, engine)
         named = [] if forgetful else held
-        claimed = self.do(self.queue.claim(engine, support.MODEL, num_free, named))
+        models = OFFERS.get(engine, ["base", "notes", "rare"])
+        claimed = self.do(self.queue.claim(engine, models, num_free, named))
+        self.offers[engine] = models
         again = []
         for job_id in held:
             if forgetful and self.jobs[job_id].beaten:
@@ -153,10 +168,11 @@ class QueueMachine(RuleBasedStateMachine):
             elif forgetful:
                 again.append(job_id)
         assert [each.job.job_id for each in claimed[: len(again)]] == sorted(again)
-        self.check_new(engine, claimed[len(again) :], num_free - len(again))
+        self.check_new(engine, models, claimed[len(again) :], num_free - len(again))
 
-    def check_new(self, engine: str, new: list[Claimed], num_free: int) -> None:
+    def check_new(self, engine: str, models: list[str], new: list[Claimed], num_free: int) -> None:
         waiting = [self.jobs[job_id] for job_id in self.ids(JobState.WAITING)]
+        waiting = [job for job in waiting if job.suits(models)]
         running = [self.jobs[job_id] for job_id in self.ids(JobState.RUNNING, engine)]
         num_suspects = 0
         if num_free > 0 and not any(job.suspect for job in running):
@@ -167,6 +183,7 @@ class QueueMachine(RuleBasedStateMachine):
             job = self.jobs[each.job.job_id]
             assert job.state is JobState.WAITING
             assert job.suspect is each.suspect
+            assert job.suits(models)
             job.start(engine)
             assert each.attempt == job.attempt
 
@@ -180,6 +197,7 @@ class QueueMachine(RuleBasedStateMachine):
             self.queue.beat(str(job.engine), [Progress(job_id, job.attempt, offset, sent)])
         )
         assert verdict == (2 if job.cancel else 1)
+        self.offers.setdefault(str(job.engine), None)
         job.text += piece
         job.beaten = True
 
@@ -194,6 +212,7 @@ class QueueMachine(RuleBasedStateMachine):
         progress = Progress(job_id, attempt, offset, "wrong")
         expected = -(1 + length) if wrong == "gap" else 0
         assert self.do(self.queue.beat(engine, [progress])) == [expected]
+        self.offers.setdefault(engine, None)
         job.beaten = job.beaten or wrong == "gap"
         assert self.do(self.queue.finish(engine, progress, make_done())) == expected
 
@@ -227,6 +246,7 @@ class QueueMachine(RuleBasedStateMachine):
     @rule(engine=st.sampled_from(ENGINES))
     def leave(self, engine: str) -> None:
         self.do(self.queue.leave(engine))
+        self.offers.pop(engine, None)
         for job_id in self.ids(JobState.RUNNING, engine):
             job = self.jobs[job_id]
             if job.beaten:

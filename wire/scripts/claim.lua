@@ -1,13 +1,20 @@
--- Hand jobs to an engine: engine, model, number of free slots, then the ids it holds.
--- Returns {id, attempt, body, waited_ms, suspect} for each. First what the engine holds without
--- naming it, then at most one suspect at a time, then the ring of users, one job each turn.
+-- Hand jobs to an engine: engine, number of free slots, number of users to pass over, number of
+-- models, the models, its default first, then the ids it holds.
+-- Returns how many users to pass over next (0 unless this call looked at as much as it may), then
+-- {id, attempt, body, waited_ms, suspect} for each job. First what the engine holds without naming
+-- it, then at most one suspect at a time, then the ring of users, one job each turn. A job that
+-- names a model the engine does not have keeps its place, and so does its user.
 begin_even_when_full()
-local engine, model, free = ARGV[2], ARGV[3], tonumber(ARGV[4])
-local named = {}
-for i = 5, #ARGV do named[ARGV[i]] = true end
+local engine, free, passed_over = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
+local models, offered, named = {}, { [''] = true }, {}
+for i = 6, 5 + ARGV[5] do
+  models[#models + 1] = ARGV[i]
+  offered[ARGV[i]] = true
+end
+for i = 6 + #models, #ARGV do named[ARGV[i]] = true end
 
 redis.call('ZADD', ENGINES, now, engine)
-redis.call('HSET', MODELS, engine, model)
+redis.call('HSET', MODELS, engine, table.concat(models, '\n'))
 reap()
 
 local claimed = {}
@@ -17,14 +24,16 @@ local function hand(job)
   claimed[#claimed + 1] = { job.id, job.attempt, body, waited_ms, job.suspect == '1' and 1 or 0 }
 end
 
+local started = {} -- what was wanted of the engine
 local function start(job)
   job.attempt = job.attempt + 1
   redis.call('HSET', job_key(job.id), 'state', 'running', 'attempt', job.attempt,
-    'engine', engine, 'model', model)
+    'engine', engine, 'model', job.wants == '' and models[1] or job.wants)
   redis.call('UNLINK', text_key(job.id))
   redis.call('ZADD', LEASE, now + settings.lease_ms, job.id)
   add_expiring(held_key(engine), job.id)
   hint(job, 'started')
+  started[job.wants] = true
   hand(job)
 end
 
@@ -60,34 +69,57 @@ local function hand_over()
   return holds_suspect
 end
 
-local looks = free + settings.reap_batch -- a bound on how many stale entries one call skips
-local function start_next(from_line)
-  while looks > 0 do
+local looks -- waiting jobs that may still be looked at
+
+-- Take the first job out of a list that this engine may start, and drop the stale entries on the
+-- way. Returns nil when there is none.
+local function take_first(list)
+  if looks <= 0 then return nil end
+  for _, id in ipairs(redis.call('LRANGE', list, 0, looks - 1)) do
     looks = looks - 1
-    local id = from_line()
-    if not id then return false end
-    local job = id ~= '' and claimable(id)
-    if job then
-      start(job)
-      return true
+    -- A job that Redis has forgotten wants nothing and is cleared away.
+    if offered[redis.call('HGET', job_key(id), 'wants') or ''] then
+      redis.call('LREM', list, 1, id)
+      local job = claimable(id)
+      if job then return job end
     end
   end
-  return false
+  return nil
 end
 
-local function next_suspect() return redis.call('LPOP', RETRY) end
-
--- The next job of the user whose turn it is; '' for a user whose line turned out empty.
-local function next_in_turn()
-  local user = redis.call('LPOP', RING)
-  if not user then return false end
-  local id = redis.call('LPOP', line_key(user))
-  if redis.call('EXISTS', line_key(user)) == 1 then redis.call('RPUSH', RING, user) end
-  return id or ''
+-- Go round the ring once. A user who gets a turn goes to its end; others stay where they are.
+-- Returns how many stayed.
+local function go_round()
+  local stayed = 0
+  for _, user in ipairs(redis.call('LRANGE', RING, passed_over, passed_over + looks - 1)) do
+    if #claimed >= free or looks <= 0 then break end
+    local job = take_first(line_key(user))
+    local waits = redis.call('EXISTS', line_key(user)) == 1
+    if job or not waits then redis.call('LREM', RING, 1, user) end
+    if job and waits then redis.call('RPUSH', RING, user) end
+    if not job and waits then stayed = stayed + 1 end
+    if job then start(job) end
+  end
+  return stayed
 end
 
 local holds_suspect = hand_over()
-if not holds_suspect and #claimed < free then start_next(next_suspect) end
-while #claimed < free and start_next(next_in_turn) do end
-if #claimed > 0 and count_waiting() > 0 then wake() end
+looks = settings.reap_batch
+if not holds_suspect and #claimed < free then
+  local job = take_first(RETRY)
+  if job then start(job) end
+end
+looks = settings.claim_max_looks
+local stayed, before = 0, nil
+while #claimed < free and looks > 0 and #claimed ~= before do
+  before = #claimed
+  stayed = go_round()
+end
+
+if next(started) and count_waiting() > 0 then
+  for wants in pairs(started) do wake(wants) end
+  local user = redis.call('LINDEX', RING, 0)
+  if user then wake_for(line_key(user)) end
+end
+table.insert(claimed, 1, looks <= 0 and passed_over + stayed or 0)
 return claimed

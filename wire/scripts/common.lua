@@ -14,9 +14,8 @@ local COUNT = lane .. ':count' -- hash: user -> unfinished jobs
 local RING = lane .. ':ring' -- list: users with a line, in the order of their turns
 local RETRY = lane .. ':retry' -- list: suspects, whose engine was lost
 local ENGINES = lane .. ':engines' -- zset: engine -> last sign of life, ms
-local MODELS = lane .. ':models' -- hash: engine -> model
+local MODELS = lane .. ':models' -- hash: engine -> its models, one a line, its default first
 local CLOCK = lane .. ':clock' -- string: when a script last ran, ms
-local BELL = lane .. ':bell' -- list: at most one item, to wake one idle engine
 local DEAD = lane .. ':dead' -- list: jobs given up, newest first
 
 local function job_key(id) return lane .. ':job:' .. id end
@@ -24,6 +23,9 @@ local function text_key(id) return lane .. ':text:' .. id end
 local function line_key(user) return lane .. ':waiting:' .. user end
 local function held_key(engine) return lane .. ':held:' .. engine end
 local function own_key(bot) return lane .. ':own:' .. bot end
+
+-- A list of at most one item, to wake one idle engine: any, or one that has the wanted model.
+local function bell_key(wants) return lane .. ':bell' .. (wants == '' and '' or ':' .. wants) end
 
 -- Note that a script ran. After a long silence Redis itself was away (or frozen, or new): no
 -- engine could have renewed a lease, so all leases start anew.
@@ -45,7 +47,7 @@ end
 
 local FIELDS = {
   'state', 'user', 'bot', 'attempt', 'engine', 'model', 'beaten', 'released', 'cancel', 'suspect',
-  'created', 'deadline', 'seed', 'outcome',
+  'created', 'deadline', 'seed', 'outcome', 'wants',
 }
 
 -- The job, or nil when Redis has forgotten it. A field that was never set reads ''.
@@ -68,8 +70,20 @@ end
 -- Whether the engine that holds a job has shown that the job reached it.
 local function knows(job) return job.beaten == tostring(job.attempt) end
 
-local function count_engines()
-  return redis.call('ZCOUNT', ENGINES, '(' .. (now - settings.engine_alive_ms), '+inf')
+local function live_engines()
+  return redis.call('ZRANGEBYSCORE', ENGINES, '(' .. (now - settings.engine_alive_ms), '+inf')
+end
+
+local function count_engines() return #live_engines() end
+
+-- Whether a live engine has the model; one whose record was lost may have any.
+local function is_offered(wants)
+  for _, engine in ipairs(live_engines()) do
+    local models = redis.call('HGET', MODELS, engine)
+    if not models or wants == '' then return true end
+    if string.find('\n' .. models .. '\n', '\n' .. wants .. '\n', 1, true) then return true end
+  end
+  return false
 end
 
 local function count_waiting()
@@ -81,8 +95,17 @@ local function add_expiring(set, id)
   if redis.call('SADD', set, id) == 1 then redis.call('EXPIRE', set, settings.day_s) end
 end
 
-local function wake()
-  if redis.call('EXISTS', BELL) == 0 then redis.call('RPUSH', BELL, '1') end
+local function wake(wants)
+  local bell = bell_key(wants)
+  if redis.call('EXISTS', bell) == 1 then return end
+  redis.call('RPUSH', bell, '1')
+  redis.call('EXPIRE', bell, settings.day_s)
+end
+
+-- Wake an engine for the first job of a list.
+local function wake_for(list)
+  local id = redis.call('LINDEX', list, 0)
+  if id then wake(redis.call('HGET', job_key(id), 'wants') or '') end
 end
 
 local function hint(job, kind)
@@ -101,7 +124,7 @@ local function enqueue(job, push)
     if redis.call(push, line_key(job.user), job.id) == 1 then redis.call(push, RING, job.user) end
     redis.call('EXPIRE', line_key(job.user), settings.day_s)
   end
-  wake()
+  wake(job.wants)
 end
 
 local function dequeue(job)
@@ -134,7 +157,7 @@ local function close(job, outcome)
     redis.call('HDEL', COUNT, job.user)
   end
   hint(job, 'ended')
-  if job.suspect == '1' and redis.call('EXISTS', RETRY) == 1 then wake() end
+  if job.suspect == '1' then wake_for(RETRY) end
 end
 
 -- The last word of a job cancelled while no engine had it. The seed is written as text because
@@ -149,7 +172,7 @@ end
 local function close_late(job)
   if job.cancel == '1' then
     close(job, cancelled(job))
-  elseif job.attempt == 0 and count_engines() == 0 then
+  elseif job.attempt == 0 and not is_offered(job.wants) then
     close(job, settings.outcomes.no_engine)
   else
     close(job, settings.outcomes.deadline)

@@ -1,5 +1,5 @@
 -- Keep deadlines and leases, repair the indexes, and count.
--- Returns {waiting, running, dead, live engine, its model, live engine, its model, ...}.
+-- Returns {waiting, running, dead, live engine, its models, live engine, its models, ...}.
 -- The truth is OPEN and the job hashes; every other index can be lost and is made again here.
 begin_even_when_full()
 reap()
@@ -116,16 +116,24 @@ local function forget_engines()
   end
 end
 
+local function ring_bells(jobs)
+  local wanted = {}
+  for _, job in ipairs(jobs) do
+    if job.state == 'waiting' then wanted[job.wants] = true end
+  end
+  if #jobs < redis.call('ZCARD', OPEN) then wanted[''] = true end
+  for wants in pairs(wanted) do wake(wants) end
+end
+
 local jobs = read_open()
 mend_lines(jobs)
 mend_leases(jobs)
 mend_counts(jobs)
 forget_engines()
-if count_waiting() > 0 then wake() end
+ring_bells(jobs)
 
 local stats = { count_waiting(), redis.call('ZCARD', LEASE), redis.call('LLEN', DEAD) }
-local alive_since = '(' .. (now - settings.engine_alive_ms)
-for _, engine in ipairs(redis.call('ZRANGEBYSCORE', ENGINES, alive_since, '+inf')) do
+for _, engine in ipairs(live_engines()) do
   stats[#stats + 1] = engine
   stats[#stats + 1] = redis.call('HGET', MODELS, engine) or ''
 end
