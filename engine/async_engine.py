@@ -12,13 +12,14 @@ import secrets
 import threading
 import time
 from collections.abc import AsyncGenerator, Callable
+from collections.abc import Sequence as Seq
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
 from engine.errors import EngineError, EngineStoppedError
 from engine.llm_engine import LLMEngine
-from engine.sequence import Sequence, StepOutput
+from engine.sequence import Scoring, Sequence, StepOutput, TokenScore
 from wire.jobs import Delta, Done, Failed, FinishReason, SamplingParams, Usage
 
 log = logging.getLogger(__name__)
@@ -26,12 +27,23 @@ log = logging.getLogger(__name__)
 Event = Delta | Done | Failed
 
 
+class ScoredDelta(Delta):
+    """What callers who ask for scores get at every step; its text may be empty.
+
+    The text of a token may come later than the token: it waits for whole characters and for
+    what might begin a stop string.
+    """
+
+    scores: tuple[TokenScore, ...]
+
+
 @dataclass(eq=False, slots=True)
 class _Request:
     """One caller's request. The engine thread fills everything behind `began_s`."""
 
-    prompt: str
+    prompt: str | Seq[int]
     params: SamplingParams
+    scoring: Scoring | None
     waited_ms: int
     emit: Callable[[Event | EngineStoppedError], None]
     began_s: float = field(default_factory=time.monotonic)
@@ -59,6 +71,7 @@ class AsyncEngine:
     def __init__(self, engine: LLMEngine, model_name: str) -> None:
         self._engine = engine
         self.model_name = model_name
+        self.tokenizer = engine.tokenizer
         self._inbox: queue.SimpleQueue[_Request | _Withdrawal | None] = queue.SimpleQueue()
         self._requests: dict[Sequence, _Request] = {}
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
@@ -82,13 +95,18 @@ class AsyncEngine:
         """Return whether requests are still answered."""
         return self._thread.is_alive() and not self._stopped.is_set()
 
+    def encode(self, prompt: str | Seq[int], max_tokens: int) -> list[int]:
+        """Return a prompt's ids; as `LLMEngine.encode`, and free to be called in any thread."""
+        return self._engine.encode(prompt, max_tokens)
+
     async def generate(
         self,
-        prompt: str,
+        prompt: str | Seq[int],
         params: SamplingParams,
         *,
         waited_ms: int = 0,
         cancelled: asyncio.Event | None = None,
+        scoring: Scoring | None = None,
     ) -> AsyncGenerator[Event, None]:
         """Stream a reply: any number of `Delta`, then exactly one `Done` or `Failed`.
 
@@ -96,10 +114,11 @@ class AsyncEngine:
         `contextlib.aclosing`, or it is freed only when it is collected).
 
         Args:
-            prompt: may be empty: an unconditional sample.
+            prompt: text or ids; may be empty: an unconditional sample.
             params: a missing seed is drawn here and reported in `Done`.
             waited_ms: how long the request waited before it came here.
             cancelled: when set, the reply ends at the next step with `FinishReason.CANCELLED`.
+            scoring: when given, tokens come in `ScoredDelta`s as they are drawn.
 
         Raises:
             EngineStoppedError: the step loop has ended.
@@ -114,7 +133,7 @@ class AsyncEngine:
             with contextlib.suppress(RuntimeError):
                 loop.call_soon_threadsafe(events.put_nowait, event)
 
-        request = _Request(prompt, params, waited_ms, emit)
+        request = _Request(prompt, params, scoring, waited_ms, emit)
         watch = asyncio.ensure_future(self._watch(request, cancelled)) if cancelled else None
         self._inbox.put(request)
         # The thread may have died before it could see this request.
@@ -165,7 +184,7 @@ class AsyncEngine:
 
     def _begin(self, request: _Request) -> None:
         try:
-            request.sequence = self._engine.add(request.prompt, request.params)
+            request.sequence = self._engine.add(request.prompt, request.params, request.scoring)
         except EngineError as error:
             request.emit(Failed(code=error.code, message=str(error)))
         else:
@@ -176,20 +195,26 @@ class AsyncEngine:
         if sequence is None or sequence not in self._requests:
             return
         del self._requests[sequence]
-        self._engine.abort(sequence)
+        held_back = self._engine.abort(sequence)
         if withdrawal.cancelled:
+            self._send(withdrawal.request, held_back, ())
             withdrawal.request.emit(self._done(withdrawal.request, FinishReason.CANCELLED))
 
     def _hand_out(self, output: StepOutput) -> None:
         request = self._requests[output.sequence]
-        if request.first_token_s is None:
+        if request.first_token_s is None and output.sequence.num_completion_tokens:
             request.first_token_s = time.monotonic()
-        if output.text:
-            request.emit(Delta(offset_bytes=request.sent_bytes, text=output.text))
-            request.sent_bytes += len(output.text.encode())
+        self._send(request, output.text, output.scores)
         if output.finish_reason is not None:
             del self._requests[output.sequence]
             request.emit(self._done(request, output.finish_reason))
+
+    def _send(self, request: _Request, text: str, scores: tuple[TokenScore, ...]) -> None:
+        if scores:
+            request.emit(ScoredDelta(offset_bytes=request.sent_bytes, text=text, scores=scores))
+        elif text:
+            request.emit(Delta(offset_bytes=request.sent_bytes, text=text))
+        request.sent_bytes += len(text.encode())
 
     def _done(self, request: _Request, reason: FinishReason) -> Done:
         sequence = request.sequence

@@ -1,11 +1,13 @@
 """Owns the step: schedule, run, postprocess, detokenize. Synchronous; knows no threads or doors."""
 
+from collections.abc import Sequence as Seq
+
 from codec.bpe import Tokenizer
 from engine.detokenizer import Detokenizer
 from engine.errors import InvalidRequestError, PromptTooLongError
-from engine.model_runner import ModelRunner
-from engine.scheduler import Scheduler
-from engine.sequence import Sequence, StepOutput
+from engine.model_runner import ModelRunner, StepResult
+from engine.scheduler import Chunk, Scheduler
+from engine.sequence import Scoring, Sequence, StepOutput
 from wire.jobs import FinishReason, SamplingParams
 
 
@@ -22,9 +24,9 @@ class LLMEngine:
     def __init__(
         self, runner: ModelRunner, scheduler: Scheduler, tokenizer: Tokenizer, *, n_ctx: int
     ) -> None:
+        self.tokenizer = tokenizer
         self._runner = runner
         self._scheduler = scheduler
-        self._tokenizer = tokenizer
         self._n_ctx = n_ctx
         self._detokenizers: dict[Sequence, Detokenizer] = {}
 
@@ -33,48 +35,75 @@ class LLMEngine:
         """Return whether another step has anything to do."""
         return self._scheduler.has_work
 
-    def add(self, prompt: str, params: SamplingParams) -> Sequence:
-        """Encode a prompt and put it into the line; an empty one is an unconditional sample.
+    def encode(self, prompt: str | Seq[int], max_tokens: int) -> list[int]:
+        """Return a prompt's ids, at least one. Changes nothing, so any thread may ask.
 
         Raises:
-            InvalidRequestError: the prompt cannot be written in UTF-8.
+            InvalidRequestError: the prompt cannot be written in UTF-8, or an id is no token.
             PromptTooLongError: prompt and reply together exceed the context.
-            OverloadedError: the line is full.
         """
         try:
-            ids = self._tokenizer.encode(prompt) or [self._tokenizer.eot]
+            if isinstance(prompt, str):
+                ids = self.tokenizer.encode(prompt)
+            else:
+                self.tokenizer.decode_bytes(prompt)
+                ids = list(prompt)
         except ValueError as error:
             msg = f"The prompt cannot be read: {error}."
             raise InvalidRequestError(msg) from error
-        if len(ids) + params.max_tokens > self._n_ctx:
+        ids = ids or [self.tokenizer.eot]
+        if len(ids) + max_tokens > self._n_ctx:
             msg = (
-                f"The prompt is {len(ids)} tokens long and {params.max_tokens} are asked for, "
+                f"The prompt is {len(ids)} tokens long and {max_tokens} are asked for, "
                 f"but the model can hold {self._n_ctx} in all. Shorten one of them."
             )
             raise PromptTooLongError(msg)
-        sequence = Sequence(ids, params)
+        return ids
+
+    def add(
+        self, prompt: str | Seq[int], params: SamplingParams, scoring: Scoring | None = None
+    ) -> Sequence:
+        """Put a prompt, as text or ids, into the line; an empty one is an unconditional sample.
+
+        Raises:
+            InvalidRequestError, PromptTooLongError: as `encode`.
+            OverloadedError: the line is full.
+        """
+        sequence = Sequence(self.encode(prompt, params.max_tokens), params, scoring)
         self._scheduler.add(sequence)
-        self._detokenizers[sequence] = Detokenizer(self._tokenizer, params.stop)
+        self._detokenizers[sequence] = Detokenizer(self.tokenizer, params.stop)
         return sequence
 
-    def abort(self, sequence: Sequence) -> None:
-        """Free a sequence's place; it has no further output. Harmless when it has ended."""
+    def abort(self, sequence: Sequence) -> str:
+        """Free a sequence's place; it has no further output. Harmless when it has ended.
+
+        Returns:
+            The text that was still held back, because it might have begun a stop string.
+        """
         self._scheduler.finish(sequence, None)
-        self._detokenizers.pop(sequence, None)
+        detokenizer = self._detokenizers.pop(sequence, None)
+        return detokenizer.flush() if detokenizer is not None else ""
 
     def step(self) -> list[StepOutput]:
-        """Run one step and return what it did to each sequence that got a token."""
+        """Run one step and return what it did to each sequence that has something new."""
         plan = self._scheduler.schedule()
-        drawn = self._runner.run(plan)
-        self._scheduler.postprocess(plan, drawn)
-        return [self._output(chunk.sequence) for chunk in plan.sampled]
+        result = self._runner.run(plan)
+        self._scheduler.postprocess(plan, result.drawn)
+        outputs = (self._output(chunk, result) for chunk in plan.prefill + plan.decode)
+        return [output for output in outputs if output is not None]
 
-    def _output(self, sequence: Sequence) -> StepOutput:
-        detokenizer = self._detokenizers[sequence]
+    def _output(self, chunk: Chunk, result: StepResult) -> StepOutput | None:
+        sequence = chunk.sequence
         reason = sequence.finish_reason
+        scores = result.scores.get(sequence, ())
+        if not (chunk.samples or scores or reason):
+            return None
+        detokenizer = self._detokenizers[sequence]
         text = ""
         # A sequence that drew end-of-text gained no token.
-        if reason is not FinishReason.STOP:
+        if chunk.samples and reason is FinishReason.STOP:
+            scores = scores[:-1]
+        elif chunk.samples:
             text, stopped = detokenizer.push(sequence.token_ids[-1])
             if stopped:
                 reason = FinishReason.STOP
@@ -82,4 +111,4 @@ class LLMEngine:
         if reason is not None:
             text += detokenizer.flush()
             del self._detokenizers[sequence]
-        return StepOutput(sequence, text, reason)
+        return StepOutput(sequence, text, reason, scores)

@@ -1,6 +1,10 @@
-"""Owns a step's tensors: a plan in, one id for each sampled chunk out. Knows no policy."""
+"""Owns a step's tensors: a plan in, one id for each sampled chunk out. Knows no policy.
+
+Legend: B rows, T tokens per row, C width, V vocabulary.
+"""
 
 from collections.abc import Sequence as Seq
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
@@ -8,15 +12,32 @@ from torch import Tensor
 
 from engine.kv_cache import KVCache
 from engine.model import GPT2
-from engine.sampler import SampleRow, sample
+from engine.sampler import SampleRow, sample, score
 from engine.scheduler import Chunk, StepPlan
+from engine.sequence import Scoring, Sequence, TokenScore
+
+Scores = dict[Sequence, tuple[TokenScore, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    """What a step computed.
+
+    Attributes:
+        drawn: one id for each of `plan.sampled`, in its order.
+        scores: for sequences that ask: of prompt tokens that this step's positions predict, then
+            of the drawn one.
+    """
+
+    drawn: list[int]
+    scores: Scores = field(default_factory=dict)
 
 
 class ModelRunner(Protocol):
     """What LLMEngine needs of whoever runs the model."""
 
-    def run(self, plan: StepPlan) -> list[int]:
-        """Compute a step and return one id for each of `plan.sampled`, in its order."""
+    def run(self, plan: StepPlan) -> StepResult:
+        """Compute a step."""
         ...
 
 
@@ -37,20 +58,31 @@ class TorchModelRunner:
         self._cache = KVCache(model.config, num_slots, device=weight.device, dtype=weight.dtype)
 
     @torch.inference_mode()
-    def run(self, plan: StepPlan) -> list[int]:
-        """Compute a step and return one id for each of `plan.sampled`, in its order."""
-        last = [self._forward([chunk]) for chunk in plan.prefill]
-        hidden = [row for row, chunk in zip(last, plan.prefill, strict=True) if chunk.samples]
+    def run(self, plan: StepPlan) -> StepResult:
+        """Compute a step."""
+        scores: Scores = {}
+        last = []
+        for chunk in plan.prefill:
+            hidden = self._forward([chunk])  # (1, T, C)
+            scoring = chunk.sequence.scoring
+            if scoring is not None and scoring.prompt:
+                scores[chunk.sequence] = self._prompt_scores(chunk, hidden[0], scoring)
+            if chunk.samples:
+                last.append(hidden[:, -1])
         if plan.decode:
-            hidden.append(self._forward(plan.decode))
-        if not hidden:
-            return []
-        logits = self._model.logits(torch.cat(hidden))[:, : self._n_vocab]  # (B, V)
+            last.append(self._forward(plan.decode)[:, -1])
+        if not last:
+            return StepResult([], scores)
+        logits = self._logits(torch.cat(last))  # (B, V)
         drawn: list[int] = sample(logits, [_row(chunk) for chunk in plan.sampled]).tolist()
-        return drawn
+        for row, (chunk, token_id) in enumerate(zip(plan.sampled, drawn, strict=True)):
+            if chunk.sequence.scoring is not None:
+                scored = score(logits[row : row + 1], [token_id], chunk.sequence.scoring.num_top)
+                scores[chunk.sequence] = (*scores.get(chunk.sequence, ()), *scored)
+        return StepResult(drawn, scores)
 
     def _forward(self, chunks: Seq[Chunk]) -> Tensor:
-        """Run chunks of equal length and return the hidden state of each one's last token."""
+        """Run chunks of equal length and return their hidden states, `(B, T, C)`."""
         num_tokens = chunks[0].num_tokens
         ids = [chunk.sequence.token_ids[chunk.start : chunk.start + num_tokens] for chunk in chunks]
         slots = [chunk.sequence.slot for chunk in chunks]
@@ -59,8 +91,24 @@ class TorchModelRunner:
             [chunk.start for chunk in chunks],
             num_tokens,
         )
-        hidden: Tensor = self._model(torch.tensor(ids, device=self._device), view)  # (B, T, C)
-        return hidden[:, -1]
+        hidden: Tensor = self._model(torch.tensor(ids, device=self._device), view)
+        return hidden
+
+    def _logits(self, hidden: Tensor) -> Tensor:
+        return self._model.logits(hidden)[:, : self._n_vocab]
+
+    def _prompt_scores(
+        self, chunk: Chunk, hidden: Tensor, scoring: Scoring
+    ) -> tuple[TokenScore, ...]:
+        """Score the prompt tokens that a chunk's hidden states `(T, C)` predict.
+
+        A chunk is never longer than the prefill budget, which bounds the logits to that times V.
+        """
+        first = chunk.start + 1
+        expected = chunk.sequence.token_ids[first : first + chunk.num_tokens]
+        if not expected:
+            return ()
+        return score(self._logits(hidden[: len(expected)]), expected, scoring.num_top)
 
 
 def _row(chunk: Chunk) -> SampleRow:

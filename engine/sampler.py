@@ -1,4 +1,4 @@
-"""Owns how logits become tokens. Knows neither models nor sequences.
+"""Owns how logits become tokens, and how likely these were. Knows neither models nor slots.
 
 Tokens are drawn by the Gumbel-max rule from a counter-based pseudo-random function of the
 request's seed, the position and the token, so a draw never depends on the batch it rides in.
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from engine.sequence import TokenScore
 from wire.jobs import SamplingParams
 
 LOWEST_TEMPERATURE = 1e-6
@@ -79,6 +80,26 @@ def sample(logits: Tensor, rows: Sequence[SampleRow]) -> Tensor:
     if any(greedy):
         drawn = torch.where(torch.tensor(greedy, device=logits.device), logits.argmax(-1), drawn)
     return drawn
+
+
+def score(logits: Tensor, token_ids: Sequence[int], num_top: int) -> tuple[TokenScore, ...]:
+    """Return how likely each token was by the model's own distribution.
+
+    Args:
+        logits: `(B, V)`.
+        token_ids: B of them.
+        num_top: most likely tokens that are named beside each.
+    """
+    logprobs = logits.float().log_softmax(-1)  # (B, V)
+    chosen = torch.tensor(token_ids, device=logits.device)[:, None]
+    own: list[float] = logprobs.gather(1, chosen)[:, 0].tolist()
+    top = logprobs.topk(min(num_top, logprobs.shape[-1]), dim=-1)
+    return tuple(
+        TokenScore(token_id, logprob, tuple(zip(ids, values, strict=True)))
+        for token_id, logprob, ids, values in zip(
+            token_ids, own, top.indices.tolist(), top.values.tolist(), strict=True
+        )
+    )
 
 
 def row_key(row: SampleRow) -> int:

@@ -32,7 +32,10 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class StepPlan:
-    """One step: `prefill` chunks run one by one, `decode` chunks (one token each) as one batch."""
+    """One step: `prefill` chunks run one by one, `decode` chunks as one batch.
+
+    A `decode` chunk is one token long and draws the next.
+    """
 
     prefill: tuple[Chunk, ...]
     decode: tuple[Chunk, ...]
@@ -104,12 +107,13 @@ class Scheduler:
         for slot, sequence in self._running.items():
             start = sequence.num_computed_tokens
             left = len(sequence.token_ids) - start
-            if left == 1:
+            if left == 1 and sequence.writes:
                 decode[slot] = Chunk(sequence, start, 1, samples=True)
             elif budget > 0:
                 num_tokens = min(left, budget)
                 budget -= num_tokens
-                prefill.append(Chunk(sequence, start, num_tokens, samples=num_tokens == left))
+                samples = num_tokens == left and sequence.writes
+                prefill.append(Chunk(sequence, start, num_tokens, samples=samples))
         # Slot order keeps the decoded rows neighbours in the cache, which is read in place then.
         return StepPlan(tuple(prefill), tuple(decode[slot] for slot in sorted(decode)))
 
@@ -121,7 +125,10 @@ class Scheduler:
             drawn: one id for each of `plan.sampled`.
         """
         for chunk in plan.prefill + plan.decode:
-            chunk.sequence.num_computed_tokens += chunk.num_tokens
+            sequence = chunk.sequence
+            sequence.num_computed_tokens += chunk.num_tokens
+            if not sequence.writes and sequence.num_computed_tokens == len(sequence.token_ids):
+                self.finish(sequence, FinishReason.LENGTH)
         for chunk, token_id in zip(plan.sampled, drawn, strict=True):
             sequence = chunk.sequence
             if token_id == self._eot:

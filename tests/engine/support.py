@@ -9,6 +9,7 @@ from typing import Any
 from codec.bpe import Tokenizer
 from codec.vocabulary import END_OF_TEXT, Vocabulary, byte_alphabet
 from engine.llm_engine import LLMEngine
+from engine.model_runner import StepResult
 from engine.scheduler import Scheduler, StepPlan
 from engine.sequence import Sequence as EngineSequence
 from wire.jobs import SamplingParams
@@ -58,7 +59,7 @@ class FakeModelRunner:
         self._pace_s = pace_s
         self._held: dict[int, list[int]] = {}
 
-    def run(self, plan: StepPlan) -> list[int]:
+    def run(self, plan: StepPlan) -> StepResult:
         self.plans.append(plan)
         time.sleep(self._pace_s)
         chunks = plan.prefill + plan.decode
@@ -71,7 +72,9 @@ class FakeModelRunner:
             assert len(held) >= chunk.start, "positions were skipped"
             del held[chunk.start :]
             held += chunk.sequence.token_ids[chunk.start : chunk.start + chunk.num_tokens]
-        return [self._next_token(self._slot_of(chunk.sequence)) for chunk in plan.sampled]
+        return StepResult(
+            [self._next_token(self._slot_of(chunk.sequence)) for chunk in plan.sampled]
+        )
 
     def _slot_of(self, sequence: EngineSequence) -> list[int]:
         assert sequence.slot is not None

@@ -147,6 +147,21 @@ async def test_a_cancelled_reply_ends_with_what_was_written_until_then():
     assert text_of(second) == "aaa"
 
 
+async def test_a_cancelled_reply_shows_what_was_held_back_before_its_last_word():
+    cancelled = asyncio.Event()
+    held = "a" * 5 + "b"
+    async with start(forever_a, num_slots=1) as engine:
+        params = make_params(max_tokens=ENDLESS, stop=(held,))
+        events = engine.generate("x", params, cancelled=cancelled)
+        found = [await first_of(events)]
+        cancelled.set()
+        found += await collect(events)
+    # The last five might always have begun the stop string.
+    done = only_done(found)
+    assert done.finish_reason is FinishReason.CANCELLED
+    assert text_of(found) == "a" * done.usage.completion_tokens
+
+
 async def test_a_reply_cancelled_before_it_began_ends_as_cancelled():
     cancelled = asyncio.Event()
     cancelled.set()

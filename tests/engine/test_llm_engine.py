@@ -162,6 +162,34 @@ def test_an_aborted_reply_has_no_further_output():
     assert not engine.has_work
 
 
+def test_what_an_aborted_reply_had_held_back_is_given_back():
+    engine = engine_of({"hi": "ok\n\nUs and more"})
+    sequence = engine.add("hi", make_params(stop=("\n\nUser:",)))
+    shown = "".join(output.text for _ in range(6) for output in engine.step())
+    assert shown == "ok"
+    assert engine.abort(sequence) == "\n\nUs"
+    assert engine.abort(sequence) == ""
+
+
+def test_a_prompt_may_be_ids():
+    engine = engine_of({"hi": "x"})
+    sequence = engine.add(list(b"hi"), make_params())
+    assert run(engine) == {sequence: ("x", [FinishReason.STOP])}
+    with pytest.raises(InvalidRequestError, match=r"token id 257 is outside"):
+        engine.add([257], make_params())
+
+
+@pytest.mark.parametrize("prompt", ["a", "a longer prompt"])
+def test_a_reply_of_no_tokens_ends_when_its_prompt_is_read(prompt: str):
+    runner = FakeModelRunner(forever_a)
+    engine = make_engine(runner, prefill_tokens=4, num_slots=1)
+    sequence = engine.add(prompt, make_params(max_tokens=0))
+    assert run(engine) == {sequence: ("", [FinishReason.LENGTH])}
+    assert sequence.token_ids == list(prompt.encode())
+    assert len(runner.plans) == -(-len(prompt) // 4)
+    assert not any(plan.sampled for plan in runner.plans)
+
+
 def test_a_reply_aborted_while_it_waits_never_runs():
     runner = FakeModelRunner(forever_a)
     engine = make_engine(runner, num_slots=1)

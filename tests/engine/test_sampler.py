@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from scipy import stats  # type: ignore[import-untyped]
 from torch import Tensor
 
-from engine.sampler import SampleRow, sample
+from engine.sampler import SampleRow, sample, score
 from tests.engine.support import make_params
 from wire.jobs import SamplingParams
 
@@ -305,3 +305,19 @@ def test_logits_that_are_no_numbers_are_an_error_and_no_text(temperature: float)
     logits = torch.full((1, 8), math.nan)
     with pytest.raises(FloatingPointError, match="no number"):
         sample(logits, [SampleRow(SamplingParams(seed=1, temperature=temperature), 0)])
+
+
+def test_a_score_is_the_log_of_the_models_own_probability_with_the_likeliest_beside_it():
+    scores = score(torch.tensor([LOGITS, LOGITS[::-1]]), [2, 2], num_top=2)
+    first, second = scores
+    assert first.logprob == pytest.approx(math.log(0.05))
+    assert [token_id for token_id, _ in first.top] == [1, 3]
+    assert [logprob for _, logprob in first.top] == pytest.approx([math.log(0.4), math.log(0.3)])
+    assert second.logprob == pytest.approx(math.log(0.05))
+    assert [token_id for token_id, _ in second.top] == [3, 1]
+
+
+@pytest.mark.parametrize(("num_top", "expected"), [(0, 0), (5, 5), (20, 5)])
+def test_no_more_tokens_are_named_than_are_asked_for_or_there_are(num_top: int, expected: int):
+    [only] = score(torch.tensor([LOGITS]), [0], num_top=num_top)
+    assert len(only.top) == expected

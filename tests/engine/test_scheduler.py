@@ -59,7 +59,7 @@ class Bench:
 
     def step(self) -> StepPlan:
         plan = self.scheduler.schedule()
-        self.scheduler.postprocess(plan, self.runner.run(plan))
+        self.scheduler.postprocess(plan, self.runner.run(plan).drawn)
         return plan
 
 

@@ -1,0 +1,190 @@
+"""Owns `/v1/completions`: one request in, its choices out, whole or as they are written."""
+
+import asyncio
+import json
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiohttp import web
+
+from engine.async_engine import AsyncEngine
+from engine.http_api.bodies import CompletionRequest
+from engine.http_api.choices import Choice, Piece, make_choices, write_choice
+from engine.http_api.door import Door, door_key, read_body
+from engine.http_api.errors import translate
+from wire.jobs import Usage
+
+LABEL_HEADER = "X-Machine-Generated"
+
+usage_key = web.RequestKey("usage", dict[str, int])
+"""What the log says of a request's size."""
+
+
+@dataclass(eq=False, slots=True)
+class _Reply:
+    """What all chunks of an answer have in common, and what it took."""
+
+    model_name: str
+    reply_id: str = field(default_factory=lambda: f"cmpl-{secrets.token_hex(12)}")
+    created: int = field(default_factory=lambda: int(time.time()))
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+    @property
+    def label(self) -> str:
+        return f"GPT-2 {self.model_name}"
+
+    def json(self, choices: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
+        return {
+            "id": self.reply_id,
+            "object": "text_completion",
+            "created": self.created,
+            "model": self.model_name,
+            "system_fingerprint": f"ovid-{self.model_name}",
+            "machine_generated": self.label,
+            "choices": choices,
+            **more,
+        }
+
+    def count(self, choice: Choice, usage: Usage) -> None:
+        # A prompt is counted once, however many samples continue it.
+        self.prompt_tokens += usage.prompt_tokens if choice.sample == 0 else 0
+        self.completion_tokens += usage.completion_tokens
+
+    @property
+    def usage(self) -> dict[str, int]:
+        return {
+            "prompt_tokens": self.prompt_tokens,
+            "completion_tokens": self.completion_tokens,
+            "total_tokens": self.prompt_tokens + self.completion_tokens,
+        }
+
+
+async def create_completion(request: web.Request) -> web.StreamResponse:
+    """Answer `POST /v1/completions`."""
+    door = request.app[door_key]
+    wanted = await read_body(request, CompletionRequest)
+    with door.places.take(len(wanted.prompt) * wanted.n):
+        async with door.pool.use(wanted.model) as engine:
+            choices = await asyncio.to_thread(make_choices, engine, wanted)
+            reply = _Reply(engine.model_name)
+            try:
+                if wanted.stream:
+                    return await _streamed(request, wanted, engine, choices, reply)
+                return await _whole(door, engine, choices, reply)
+            finally:
+                request[usage_key] = reply.usage
+
+
+async def _whole(
+    door: Door, engine: AsyncEngine, choices: list[Choice], reply: _Reply
+) -> web.Response:
+    pieces: list[list[Piece]] = [[] for _ in choices]
+
+    async def collect(piece: Piece) -> None:
+        pieces[piece.index].append(piece)
+
+    await _write_all(engine, choices, reply, collect, door.closing)
+    answer = reply.json([_joined(each).json() for each in pieces], usage=reply.usage)
+    return web.json_response(answer, headers={LABEL_HEADER: reply.label})
+
+
+async def _write_all(
+    engine: AsyncEngine,
+    choices: list[Choice],
+    reply: _Reply,
+    take: Callable[[Piece], Awaitable[None]],
+    closing: asyncio.Event,
+) -> None:
+    """Have all choices written at once; the first that fails ends them all."""
+
+    async def write(choice: Choice) -> None:
+        async def take_and_count(piece: Piece) -> None:
+            if piece.done is not None:
+                reply.count(choice, piece.done.usage)
+            await take(piece)
+
+        await write_choice(engine, choice, take_and_count, closing)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for choice in choices:
+                group.create_task(write(choice))
+    except ExceptionGroup as errors:
+        raise errors.exceptions[0] from None
+
+
+def _joined(pieces: list[Piece]) -> Piece:
+    logprobs = None
+    if pieces[-1].logprobs is not None:
+        told = [piece.logprobs for piece in pieces if piece.logprobs is not None]
+        logprobs = {name: [value for each in told for value in each[name]] for name in told[-1]}
+    text = "".join(piece.text for piece in pieces)
+    return Piece(pieces[-1].index, text, logprobs, pieces[-1].done)
+
+
+async def _streamed(
+    request: web.Request,
+    wanted: CompletionRequest,
+    engine: AsyncEngine,
+    choices: list[Choice],
+    reply: _Reply,
+) -> web.StreamResponse:
+    door = request.app[door_key]
+    events = _EventStream(request, {LABEL_HEADER: reply.label}, door.options.stall_s)
+    with_usage = wanted.stream_options is not None and wanted.stream_options.include_usage
+    more = {"usage": None} if with_usage else {}
+
+    async def send(piece: Piece) -> None:
+        await events.send(reply.json([piece.json()], **more))
+
+    await events.open()
+    try:
+        await _write_all(engine, choices, reply, send, door.closing)
+        if with_usage:
+            await events.send(reply.json([], usage=reply.usage))
+        await events.done()
+    except ConnectionError:
+        raise
+    except Exception as error:  # noqa: BLE001 - translated and logged like everywhere else
+        # The status has been sent: what went wrong is told as an event.
+        await events.send(translate(error).body)
+    await events.response.write_eof()
+    return events.response
+
+
+class _EventStream:
+    """Server-sent events to one client, who has to keep reading."""
+
+    def __init__(self, request: web.Request, headers: dict[str, str], stall_s: float) -> None:
+        headers = {"Content-Type": "text/event-stream", "Cache-Control": "no-store", **headers}
+        self.response = web.StreamResponse(headers=headers)
+        self._request = request
+        self._stall_s = stall_s
+
+    async def open(self) -> None:
+        await self.response.prepare(self._request)
+
+    async def send(self, data: dict[str, Any]) -> None:
+        await self._write(json.dumps(data, ensure_ascii=False, separators=(",", ":")))
+
+    async def done(self) -> None:
+        await self._write("[DONE]")
+
+    async def _write(self, data: str) -> None:
+        """Write one event.
+
+        Raises:
+            ConnectionResetError: the client has gone, or does not read.
+        """
+        try:
+            async with asyncio.timeout(self._stall_s):
+                await self.response.write(f"data: {data}\n\n".encode())
+        except TimeoutError:
+            if self._request.transport is not None:
+                self._request.transport.abort()
+            msg = "the client does not read"
+            raise ConnectionResetError(msg) from None

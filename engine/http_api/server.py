@@ -1,0 +1,125 @@
+"""Owns the server: its routes, its socket, and how it comes down."""
+
+import asyncio
+import contextlib
+import logging
+import socket
+from collections.abc import AsyncIterator
+
+from aiohttp import web
+
+from engine.http_api import completions, file_routes, fine_tuning_routes, models
+from engine.http_api.door import Door, Places, door_key
+from engine.http_api.files import FileStore
+from engine.http_api.fine_tuning import FineTuning
+from engine.http_api.guard import answer_and_log, guard, name_request
+from engine.http_api.options import HttpOptions
+from engine.model_pool import ModelPool
+
+log = logging.getLogger(__name__)
+
+UNREAD_BYTES = 128 * 1024
+"""What the kernel may hold for a client that does not read: a stream waits rather than piles up."""
+FAREWELL_S = 2.0
+"""How long replies that were cut off may take to say so."""
+FILES_FOLDER = ".files"
+
+ROUTES = (
+    web.post("/v1/completions", completions.create_completion),
+    web.get("/v1/models", models.list_models),
+    # A name may hold a slash, as Hugging Face's do.
+    web.get("/v1/models/{model:.+}", models.get_model),
+    web.post("/v1/tokenize", models.tokenize),
+    web.post("/v1/files", file_routes.upload_file),
+    web.get("/v1/files", file_routes.list_files),
+    web.get("/v1/files/{file_id}", file_routes.get_file),
+    web.get("/v1/files/{file_id}/content", file_routes.get_content),
+    web.delete("/v1/files/{file_id}", file_routes.delete_file),
+    web.post("/v1/fine_tuning/jobs", fine_tuning_routes.create_job),
+    web.get("/v1/fine_tuning/jobs", fine_tuning_routes.list_jobs),
+    web.get("/v1/fine_tuning/jobs/{job_id}", fine_tuning_routes.get_job),
+    web.post("/v1/fine_tuning/jobs/{job_id}/cancel", fine_tuning_routes.cancel_job),
+    web.get("/v1/fine_tuning/jobs/{job_id}/events", fine_tuning_routes.list_events),
+    web.get("/v1/fine_tuning/jobs/{job_id}/checkpoints", fine_tuning_routes.list_checkpoints),
+    web.get("/healthz", models.healthz),
+    web.get("/readyz", models.readyz),
+)
+
+
+@contextlib.asynccontextmanager
+async def http_api(pool: ModelPool, options: HttpOptions) -> AsyncIterator[int]:
+    """Serve a pool's models over HTTP, and give the port.
+
+    On leaving, nothing new is taken, running replies may finish within the grace time, and what
+    is left is told so. A training process is stopped; its job goes on at the next start.
+
+    Args:
+        pool: open, and open for longer than this.
+        options: where, for whom, how much.
+
+    Raises:
+        OSError: the address cannot be listened at, or `.files` cannot be written.
+    """
+    files = FileStore(options.models / FILES_FOLDER)
+    await asyncio.to_thread(files.open)
+    fine_tuning = FineTuning(
+        options.models / FILES_FOLDER / "jobs", options.models, files, options.finetune_args
+    )
+    door = Door(pool, options, Places(options.max_requests), files, fine_tuning)
+    async with contextlib.AsyncExitStack() as stack:
+        listening = await asyncio.to_thread(_listen, options)
+        stack.callback(listening.close)
+        await fine_tuning.open()
+        stack.push_async_callback(fine_tuning.close)
+        runner = web.AppRunner(
+            _app(door),
+            access_log=None,
+            # Whoever leaves is not written for any longer.
+            handler_cancellation=True,
+            shutdown_timeout=FAREWELL_S,
+        )
+        await runner.setup()
+        stack.push_async_callback(runner.cleanup)
+        await web.SockSite(runner, listening).start()
+        port: int = listening.getsockname()[1]
+        log.info("HTTP at %s, port %d", options.host, port)
+        try:
+            yield port
+        finally:
+            await _drain(door)
+
+
+def _app(door: Door) -> web.Application:
+    app = web.Application(
+        middlewares=[answer_and_log, guard], client_max_size=door.options.max_body_bytes
+    )
+    app[door_key] = door
+    app.on_response_prepare.append(name_request)
+    app.add_routes(ROUTES)
+    return app
+
+
+def _listen(options: HttpOptions) -> socket.socket:
+    found = socket.getaddrinfo(
+        options.host, options.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )
+    family, kind, protocol, _, address = found[0]
+    listening = socket.socket(family, kind, protocol)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # What is accepted here has the same bound.
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, UNREAD_BYTES)
+        listening.bind(address)
+    except OSError:
+        listening.close()
+        raise
+    return listening
+
+
+async def _drain(door: Door) -> None:
+    """Take nothing new, and wait for what runs; then cut it off."""
+    door.is_draining = True
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(door.options.grace_s):
+            await door.traffic.is_none.wait()
+    door.closing.set()

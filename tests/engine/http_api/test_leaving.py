@@ -1,0 +1,145 @@
+"""Clients that leave, clients that do not read, and a server that shuts down.
+
+A prompt that begins with "endless" is written without a bound: only what the server does ends it.
+"""
+
+import asyncio
+import json
+import socket
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+
+from engine.async_engine import AsyncEngine
+from tests.engine.http_api.serving import DEADLINE_S, Served, fake, serving
+
+POLL_S = 0.005
+
+
+async def until_idle(engine: AsyncEngine, *, idle: bool = True) -> None:
+    async with asyncio.timeout(DEADLINE_S):
+        while engine._engine.has_work is idle:
+            await asyncio.sleep(POLL_S)
+
+
+async def asked(served: Served, **fields: Any) -> asyncio.StreamWriter:
+    """Send a request over a socket of its own, and give the socket."""
+    body = json.dumps({"prompt": "endless", **fields}).encode()
+    head = (
+        "POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n"
+    )
+    _, writer = await asyncio.open_connection("127.0.0.1", served.port)
+    writer.write(head.encode() + body)
+    return writer
+
+
+@pytest.mark.parametrize("fields", [{"stream": True}, {}, {"n": 3}], ids=repr)
+async def test_a_client_that_leaves_frees_its_slots_at_the_next_step(
+    models: Path, fields: dict[str, Any]
+):
+    async with serving(models, load=fake(), num_slots=2) as served:
+        engine = await served.engine()
+        writer = await asked(served, **fields)
+        await until_idle(engine, idle=False)
+        writer.close()
+        await until_idle(engine)
+        status, _ = await served.post("/v1/completions", prompt="x", n=16, max_tokens=1)
+        assert status == 200
+
+
+async def test_a_client_that_leaves_mid_stream_frees_its_slot(models: Path):
+    async with serving(models, load=fake(), num_slots=1) as served:
+        stream = await served.openai.completions.create(model="tiny", prompt="endless", stream=True)
+        async with asyncio.timeout(DEADLINE_S):
+            assert (await anext(stream)).choices[0].text
+        await stream.close()
+        await until_idle(await served.engine())
+
+
+async def test_a_client_that_leaves_the_line_takes_no_slot(models: Path):
+    async with serving(models, load=fake(), num_slots=1) as served:
+        engine = await served.engine()
+        running = await asked(served)
+        await until_idle(engine, idle=False)
+        waiting = await asked(served, prompt="endless too")
+        async with asyncio.timeout(DEADLINE_S):
+            while not engine._engine._scheduler._waiting:
+                await asyncio.sleep(POLL_S)
+        waiting.close()
+        async with asyncio.timeout(DEADLINE_S):
+            while engine._engine._scheduler._waiting:
+                await asyncio.sleep(POLL_S)
+        assert engine._engine.has_work
+        running.close()
+        await until_idle(engine)
+
+
+async def test_a_client_that_does_not_read_is_dropped_and_no_text_piles_up(models: Path):
+    async with serving(models, load=fake(pace_s=0), stall_s=0.3, max_requests=8) as served:
+        engine = await served.engine()
+        silent = socket.socket()
+        silent.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        silent.connect(("127.0.0.1", served.port))
+        body = json.dumps({"prompt": "endless", "n": 8, "stream": True})
+        silent.sendall(
+            b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\n"
+            b"Content-Type: application/json\r\n"
+            + f"Content-Length: {len(body)}\r\n\r\n{body}".encode()
+        )
+        await until_idle(engine, idle=False)
+        await until_idle(engine)
+        silent.close()
+        status, _ = await served.post("/v1/completions", prompt="x", n=8, max_tokens=1)
+        assert status == 200
+
+
+async def test_at_shutdown_a_reply_may_finish_within_the_grace_time(models: Path):
+    async with serving(models, load=fake(pace_s=0.005), grace_s=DEADLINE_S) as served:
+        engine = await served.engine()
+        asking = asyncio.create_task(served.post("/v1/completions", prompt="x", max_tokens=60))
+        await until_idle(engine, idle=False)
+        await stopped(served)
+        status, answer = await asking
+    assert status == 200
+    assert answer["choices"][0]["text"] == "a" * 60
+
+
+async def test_at_shutdown_what_outlasts_the_grace_time_is_told_so(models: Path):
+    async with serving(models, load=fake(), grace_s=0.05) as served:
+        engine = await served.engine()
+        fields: dict[str, Any] = {"model": "tiny", "prompt": "endless"}
+        stream = await served.openai.completions.create(stream=True, **fields)
+        whole = asyncio.create_task(served.post("/v1/completions", **fields))
+        async with asyncio.timeout(DEADLINE_S):
+            await anext(stream)
+            while len(engine._requests) < 2:
+                await asyncio.sleep(POLL_S)
+        await stopped(served)
+        with pytest.raises(openai.APIError, match="shutting down"):
+            [chunk async for chunk in stream]
+        status, answer = await whole
+        assert (status, answer["error"]["code"]) == (503, "shutting_down")
+        await until_idle(engine)
+
+
+async def test_a_server_on_its_way_down_takes_nothing_new(models: Path):
+    async with serving(models, load=fake(), grace_s=DEADLINE_S) as served:
+        writer = await asked(served)
+        await until_idle(await served.engine(), idle=False)
+        stopping = asyncio.create_task(stopped(served))
+        async with asyncio.timeout(DEADLINE_S):
+            while True:
+                status, answer = await served.post("/v1/completions", prompt="x", max_tokens=1)
+                if status != 200:
+                    break
+        assert (status, answer["error"]["code"]) == (503, "shutting_down")
+        writer.close()
+        await stopping
+
+
+async def stopped(served: Served) -> None:
+    async with asyncio.timeout(DEADLINE_S):
+        await served.stop()

@@ -1,0 +1,339 @@
+"""Every refusal, by its status: in OpenAI's shape, in a sentence, and to its client's exception."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import openai
+import pytest
+from pydantic import SecretStr
+
+from engine.errors import InvalidRequestError
+from engine.http_api import HttpOptions
+from tests.engine.http_api.serving import DEADLINE_S, Served, client_of, fake, serving
+from tests.engine.support import forever_a
+
+SECRET = "a-token-that-nobody-guesses"
+
+
+def refusal(answer: Any) -> dict[str, Any]:
+    """What a refusal says; its shape must be OpenAI's."""
+    assert set(answer) == {"error"}
+    error: dict[str, Any] = answer["error"]
+    assert set(error) == {"message", "type", "param", "code"}
+    assert error["message"].endswith(".")
+    return error
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"temperature": 3}, "temperature: input should be less than or equal to 2, not 3."),
+        ({"top_p": 0}, "top_p: input should be greater than 0, not 0."),
+        ({"top_k": -1}, "top_k: input should be greater than or equal to 0, not -1."),
+        ({"max_tokens": 1024}, "max_tokens: input should be less than or equal to 1023, not 1024."),
+        ({"max_tokens": 0}, "max_tokens must be at least 1, not 0, unless echo is true."),
+        ({"n": 0}, "n: input should be greater than or equal to 1, not 0."),
+        ({"n": 17}, "The request asks for 17 samples (prompts times n), but at most 16 are"),
+        ({"logprobs": 21}, "logprobs: input should be less than or equal to 20, not 21."),
+        ({"seed": -1}, "seed: input should be greater than or equal to 0, not -1."),
+        ({"seed": 2**63 - 1, "n": 2}, "seed + n - 1 must be at most 9223372036854775807."),
+        ({"stop": ["a"] * 5}, "stop: "),
+        ({"stop": ""}, "stop.0: string should have at least 1 character, not ''."),
+        ({"best_of": 3}, "best_of must be n, which is 1, or be left out, not 3."),
+        ({"frequency_penalty": 0.5}, "frequency_penalty is not supported: leave it out."),
+        ({"presence_penalty": -1}, "presence_penalty is not supported: leave it out."),
+        ({"logit_bias": {"50256": -100}}, "logit_bias is not supported: leave it out."),
+        ({"suffix": "end"}, "suffix is not supported: leave it out."),
+        ({"stream_options": {}}, "stream_options may only be set when stream is true."),
+        ({"prompt": 3}, "prompt: must be a string, a list of strings, a list of token ids,"),
+        ({"prompt": [1, "a"]}, "prompt: must be a string, a list of strings,"),
+        ({"prompt": [257]}, "The prompt cannot be read: token id 257 is outside the vocabulary"),
+        ({"temprature": 1}, "temprature: extra inputs are not permitted, not 1."),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+async def test_400_for_a_bad_field_with_its_name_its_bound_and_the_value(
+    served: Served, fields: dict[str, Any], said: str
+):
+    status, answer = await served.post("/v1/completions", **{"prompt": "x", **fields})
+    assert status == 400
+    error = refusal(answer)
+    assert error["message"].startswith(said)
+    assert error["type"] == "invalid_request_error"
+
+
+async def test_400_raises_what_openais_client_has_for_it_and_names_the_field(served: Served):
+    with pytest.raises(openai.BadRequestError) as caught:
+        await served.openai.completions.create(model="tiny", prompt="x", temperature=3)
+    assert caught.value.param == "temperature"
+
+
+@pytest.mark.parametrize("body", [b"{", b"[]", b"\xff", b"[" * 100_000, b""], ids=lambda b: b[:5])
+async def test_400_for_a_body_that_is_no_json_object(served: Served, body: bytes):
+    headers = {"Content-Type": "application/json"}
+    url = f"{served.url}/v1/completions"
+    async with served.session.post(url, data=body, headers=headers) as response:
+        assert response.status == 400
+        refusal(await response.json())
+
+
+async def test_400_for_a_prompt_that_is_too_long_with_the_code_that_clients_look_for(
+    served: Served,
+):
+    with pytest.raises(openai.BadRequestError, match=r"60 tokens .* 16 are asked .* 64") as caught:
+        await served.openai.completions.create(model="tiny", prompt=["short", "x" * 60])
+    assert caught.value.code == "context_length_exceeded"
+
+
+async def test_401_without_the_token_and_with_a_wrong_one(models: Path):
+    async with serving(models, token=SECRET) as server:
+        right = await server.openai.models.list()
+        assert [model.id for model in right.data] == ["tiny"]
+        for given in (SECRET[:-1], SECRET + "x", "ü", ""):
+            headers = {"Authorization": f"Bearer {given}"} if given else {}
+            async with server.session.get(f"{server.url}/v1/models", headers=headers) as response:
+                assert response.status == 401
+                assert response.headers["WWW-Authenticate"] == "Bearer"
+                error = refusal(await response.json())
+                assert error["code"] == "invalid_api_key"
+                assert SECRET[:-1] not in error["message"]
+        async with client_of(server.port, "wrong") as stranger:
+            with pytest.raises(openai.AuthenticationError):
+                await stranger.completions.create(model="tiny", prompt="x")
+        # Whatever watches the server needs none.
+        async with server.session.get(f"{server.url}/readyz") as response:
+            assert (await response.json())["status"] == "ready"
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Host": "evil.example"},
+        {"Host": "evil.example:8000"},
+        {"Host": "[::1"},
+        {"Host": "localhost.evil.example"},
+        {"Origin": "https://evil.example"},
+        {"Origin": "null"},
+        {"Origin": "http://127.0.0.1:1"},
+    ],
+    ids=repr,
+)
+async def test_403_for_what_a_web_page_could_send(served: Served, headers: dict[str, str]):
+    url = f"{served.url}/v1/files"
+    async with served.session.post(url, data={"purpose": "x"}, headers=headers) as response:
+        assert response.status == 403
+        refusal(await response.json())
+        assert "Access-Control-Allow-Origin" not in response.headers
+
+
+@pytest.mark.parametrize("host", ["localhost:8000", "127.0.0.1", "[::1]:80", "LOCALHOST"])
+async def test_every_name_of_this_machine_may_be_called_by(served: Served, host: str):
+    async with served.session.get(f"{served.url}/v1/models", headers={"Host": host}) as response:
+        assert response.status == 200
+
+
+async def test_a_server_with_a_token_answers_under_any_name(models: Path):
+    async with serving(models, token=SECRET) as server:
+        headers = {"Host": "gpt2.example.org", "Authorization": f"bearer {SECRET}"}
+        async with server.session.get(f"{server.url}/v1/models", headers=headers) as response:
+            assert response.status == 200
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org"])
+def test_listening_for_others_without_a_token_is_refused(host: str):
+    with pytest.raises(InvalidRequestError, match="there is no token"):
+        HttpOptions(models=Path(), host=host)
+    HttpOptions(models=Path(), host=host, token=SecretStr(SECRET))
+
+
+def test_an_empty_token_is_refused():
+    with pytest.raises(InvalidRequestError, match="token is empty"):
+        HttpOptions(models=Path(), token=SecretStr(""))
+
+
+async def test_404_for_an_unknown_model_names_those_that_are_here(served: Served):
+    for stream in (False, True):
+        with pytest.raises(openai.NotFoundError, match=r"'grand'.*tiny") as caught:
+            await served.openai.completions.create(model="grand", prompt="x", stream=stream)
+        assert caught.value.code == "model_not_found"
+    for path in ("grand", "../tiny", "a/b", "..%2ftiny"):
+        async with served.session.get(f"{served.url}/v1/models/{path}") as response:
+            assert response.status == 404
+            refusal(await response.json())
+
+
+async def test_404_for_an_unknown_file_job_or_route(served: Served):
+    for raises in (
+        served.openai.files.retrieve("file-" + "0" * 24),
+        served.openai.files.content("jobs"),
+        served.openai.files.delete("..%2f..%2ftiny"),
+        served.openai.fine_tuning.jobs.retrieve("ftjob-1"),
+        served.openai.fine_tuning.jobs.cancel("ftjob-1"),
+        served.openai.fine_tuning.jobs.create(model="tiny", training_file="file-1"),
+        served.openai.chat.completions.create(model="tiny", messages=[]),
+    ):
+        with pytest.raises(openai.NotFoundError):
+            await raises
+    async with served.session.get(served.url) as response:
+        assert response.status == 404
+        assert refusal(await response.json())["code"] == "unknown_url"
+
+
+async def test_405_for_another_method_says_which_is_right(served: Served):
+    async with served.session.get(f"{served.url}/v1/completions") as response:
+        assert response.status == 405
+        assert response.headers["Allow"] == "POST"
+        refusal(await response.json())
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_413_for_a_body_above_the_bound(models: Path, chunked: bool):
+    async with serving(models, max_body_bytes=1000) as server:
+        with pytest.raises(openai.APIStatusError) as caught:
+            await server.openai.completions.create(model="tiny", prompt="x" * 1000)
+        assert caught.value.status_code == 413
+
+        async def in_chunks():
+            for _ in range(10):
+                yield b'{"prompt":"' + b"x" * 100
+
+        headers = {"Content-Type": "application/json"}
+        url = f"{server.url}/v1/completions"
+        async with server.session.post(url, data=in_chunks(), headers=headers) as response:
+            assert response.status == 413
+            assert refusal(await response.json())["code"] == "body_too_large"
+
+
+@pytest.mark.parametrize("path", ["completions", "tokenize", "fine_tuning/jobs", "files"])
+async def test_415_for_another_media_type(served: Served, path: str):
+    headers = {"Content-Type": "text/plain"}
+    url = f"{served.url}/v1/{path}"
+    async with served.session.post(url, data=b'{"prompt":"x"}', headers=headers) as response:
+        assert response.status == 415
+        assert "text/plain" in refusal(await response.json())["message"]
+
+
+async def test_429_when_all_places_are_taken_and_room_again_when_one_is_free(models: Path):
+    async with serving(models, load=fake(), max_requests=2, num_slots=1) as server:
+        stream = await server.openai.completions.create(
+            model="tiny", prompt="endless", n=2, stream=True
+        )
+        with pytest.raises(openai.RateLimitError, match="2 of 2 samples") as caught:
+            await server.openai.completions.create(model="tiny", prompt="x")
+        assert caught.value.response.headers["Retry-After"] == "1"
+        assert caught.value.code == "rate_limit_exceeded"
+        await stream.close()
+        async with asyncio.timeout(DEADLINE_S):
+            while True:
+                try:
+                    await server.openai.completions.create(model="tiny", prompt="x", max_tokens=1)
+                    return
+                except openai.RateLimitError:
+                    await asyncio.sleep(0.01)
+
+
+async def test_500_tells_nothing_of_the_fault_and_logs_nothing_of_the_prompt(
+    models: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    async with serving(models) as server:
+        engine = await server.engine()
+
+        def broken(prompt: str, max_tokens: int) -> list[int]:
+            raise KeyError(prompt)
+
+        monkeypatch.setattr(engine, "encode", broken)
+        with pytest.raises(openai.InternalServerError) as caught:
+            await server.openai.completions.create(model="tiny", prompt="a private matter")
+    assert caught.value.status_code == 500
+    assert refusal({"error": caught.value.body})["type"] == "server_error"
+    assert "KeyError" in caplog.text
+    assert "in broken" in caplog.text
+    assert "private" not in caplog.text
+    assert "private" not in str(caught.value)
+
+
+def dies_at(prompt: str, after: int) -> Any:
+    def next_token(held: Sequence[int]) -> int:
+        if bytes(held).startswith(prompt.encode()) and len(held) >= len(prompt) + after:
+            raise RuntimeError("the device is lost")
+        return forever_a(held)
+
+    return next_token
+
+
+async def test_503_when_the_engine_dies_and_for_who_comes_then(models: Path):
+    async with serving(models, load=fake(dies_at("poison", 0))) as server:
+        for prompt in ("poison", "next"):
+            with pytest.raises(openai.InternalServerError) as caught:
+                await server.openai.completions.create(model="tiny", prompt=prompt)
+            assert caught.value.status_code == 503
+            assert caught.value.code == "engine_stopped"
+        async with server.session.get(f"{server.url}/readyz") as response:
+            assert response.status == 503
+        async with server.session.get(f"{server.url}/healthz") as response:
+            assert response.status == 200
+
+
+async def test_a_stream_whose_engine_dies_ends_with_an_error_and_not_with_done(models: Path):
+    async with serving(models, load=fake(dies_at("poison", 3))) as server:
+        stream = await server.openai.completions.create(model="tiny", prompt="poison", stream=True)
+        text = "".join([(await anext(stream)).choices[0].text for _ in range(3)])
+        with pytest.raises(openai.APIError, match="engine has stopped") as caught:
+            await anext(stream)
+    assert text == "aaa"
+    assert caught.value.code == "engine_stopped"
+
+
+async def test_503_for_a_model_that_is_damaged(models: Path):
+    async with serving(models) as server:
+        damaged = models / "damaged"
+        damaged.mkdir()
+        (damaged / "config.json").write_text("{}", encoding="utf-8")
+        with pytest.raises(openai.InternalServerError) as caught:
+            await server.openai.completions.create(model="damaged", prompt="x")
+    assert caught.value.status_code == 503
+    assert caught.value.code == "model_unavailable"
+
+
+async def test_the_log_has_a_line_for_a_request_and_nothing_that_was_said(
+    models: Path, caplog: pytest.LogCaptureFixture
+):
+    caplog.set_level(logging.DEBUG)
+    async with serving(models, token=SECRET) as server:
+        raw = await server.openai.completions.with_raw_response.create(
+            model="tiny", prompt="a private matter", temperature=0
+        )
+        reply = raw.parse().choices[0].text
+        with pytest.raises(openai.NotFoundError):
+            await server.openai.files.retrieve("private-file")
+        async with server.session.get(f"{server.url}/private") as response:
+            assert response.status == 401
+    ours = [record.getMessage() for record in caplog.records if record.name.startswith("engine")]
+    [line] = [line for line in ours if "/v1/completions" in line]
+    request_id = raw.headers["X-Request-Id"]
+    assert line.startswith(f"{request_id} POST /v1/completions: 200, 16+16 tokens, ")
+    assert any("GET /v1/files/{file_id}: 404, 0+0 tokens" in line for line in ours)
+    assert any("GET (no route): 401" in line for line in ours)
+    for secret in ("private", reply, SECRET):
+        assert not any(secret in line for line in ours)
+
+
+async def test_a_page_cannot_ask_before_it_sends(served: Served):
+    headers = {"Origin": served.url, "Access-Control-Request-Method": "POST"}
+    async with served.session.options(f"{served.url}/v1/files", headers=headers) as response:
+        assert response.status == 405
+        assert not any(name.startswith("Access-Control") for name in response.headers)
+
+
+async def test_a_damaged_request_harms_nobody_else(served: Served):
+    reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+    writer.write(b"NONSENSE\r\n\r\n")
+    async with asyncio.timeout(DEADLINE_S):
+        assert b"400" in (await reader.read()).split(b"\r\n")[0]
+    writer.close()
+    assert isinstance(served.session, aiohttp.ClientSession)
+    assert (await served.post("/v1/completions", prompt="x"))[0] == 200
