@@ -1,23 +1,33 @@
-"""Owns the engine's command line: settings in, one command run, an exit status out."""
+"""Owns the engine's command line: a command's name in, the command run, an exit status out."""
 
+import ast
+import contextlib
+import importlib.metadata
+import importlib.util
+import io
 import os
 import pkgutil
+import platform
 import sys
 from collections.abc import Callable
-
-import torch
-from pydantic import ValidationError
-from pydantic_settings import CliApp
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from codec.vocabulary import VocabularyError
+from engine.command_line import UsageError, nearest, read_command
 from engine.errors import EngineError
-from engine.settings import Command
-from wire.jobs import explain
+
+if TYPE_CHECKING:
+    from engine.settings import Command
 
 COMMANDS = {
     "serve": "engine.commands.serve:Serve",
     "sample": "engine.commands.sample:Sample",
+    "chat": "engine.commands.chat:Chat",
+    "download": "engine.commands.download:Download",
     "finetune": "engine.train.command:Finetune",
+    "evaluate": "engine.evaluate.command:Evaluate",
+    "bench": "engine.commands.bench:Bench",
 }
 """By name, so that a command imports only what it needs itself."""
 
@@ -25,49 +35,101 @@ COMMANDS = {
 def main(argv: list[str] | None = None) -> int:
     """Run one command and return the exit status: 0, 1 (it failed), 2 (it was asked wrongly)."""
     name, *args = (sys.argv[1:] if argv is None else argv) or [""]
+    match name, args:
+        case ("-h" | "--help", _) | ("help", []):
+            print(_usage())
+            return 0
+        case "--version", _:
+            print(_version())
+            return 0
+        case "help", [name, *_]:
+            args = ["--help"]
+        case _:
+            pass
     if name not in COMMANDS:
-        print(_usage(), file=sys.stderr)
-        return 0 if name in ("-h", "--help") else 2
-    try:
-        command = CliApp.run(_command(name), cli_args=args)
-    except ValidationError as error:
-        print(f"{name}: {explain(error)}", file=sys.stderr)
+        print(_unknown(name), file=sys.stderr)
         return 2
-    if command.threads is not None:
+    return _status_of(name, lambda: _run(name, args))
+
+
+def _run(name: str, args: list[str]) -> None:
+    kind: type[Command] = pkgutil.resolve_name(COMMANDS[name])
+    command = read_command(kind, name, args)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A terminal that has no robot shows a question mark; the words of the label remain.
+        sys.stdout.reconfigure(errors="replace")
+    # PyTorch takes seconds to import, so only commands that use it do; no other has threads.
+    torch = sys.modules.get("torch")
+    if torch is not None and command.threads is not None:
         torch.set_num_threads(command.threads)
-    return _status_of(name, command.run)
+    command.run()
 
 
 def _status_of(name: str, run: Callable[[], None]) -> int:
     """Run a command; what goes wrong on the way becomes a sentence."""
+    status, said = 0, ""
     try:
         run()
+    except SystemExit as end:
+        # Help was asked for and printed.
+        status = end.code if isinstance(end.code, int) else 0
+    except UsageError as error:
+        status, said = 2, str(error)
     except BrokenPipeError:
         # Whoever reads, such as `head`, has seen enough; what is still buffered goes nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        status = 1
     except (EngineError, VocabularyError, ValueError, OSError) as error:
-        print(f"{name}: {error}", file=sys.stderr)
-        return 1
-    except torch.OutOfMemoryError:
-        print(
-            f"{name}: the device is out of memory: use fewer slots or a smaller model",
-            file=sys.stderr,
-        )
-        return 1
+        status, said = 1, str(error)
+    except RuntimeError as error:
+        # By its name, since this command may do without PyTorch.
+        if type(error).__name__ != "OutOfMemoryError":
+            raise
+        status, said = 1, "the device is out of memory: use fewer slots or a smaller model"
     except KeyboardInterrupt:
-        return 130
-    return 0
-
-
-def _command(name: str) -> type[Command]:
-    kind: type[Command] = pkgutil.resolve_name(COMMANDS[name])
-    return kind
+        status = 130
+    if said:
+        print(f"{name}: {said}", file=sys.stderr)
+    return status
 
 
 def _usage() -> str:
-    lines = [f"  {name:10} {_command(name).__doc__}" for name in COMMANDS]
-    return "\n".join(["usage: python -m engine COMMAND [options]", *lines])
+    return "\n".join(
+        [
+            "usage: python -m engine COMMAND [options]",
+            "",
+            *(f"  {name:10} {_summary(target)}" for name, target in COMMANDS.items()),
+            "",
+            "python -m engine help COMMAND lists its options; --version says what runs here.",
+        ]
+    )
+
+
+def _unknown(name: str) -> str:
+    if not name:
+        return _usage()
+    question = nearest(name, list(COMMANDS)) or f": there are {', '.join(COMMANDS)}"
+    return f"there is no command {name!r}{question}"
+
+
+def _summary(target: str) -> str:
+    """Return the first line of a command's docstring, read without importing what it needs."""
+    module, _, kind = target.partition(":")
+    spec = importlib.util.find_spec(module)
+    assert spec is not None
+    assert spec.origin is not None
+    tree = ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
+    [found] = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == kind]
+    return (ast.get_docstring(found) or "").partition("\n")[0]
+
+
+def _version() -> str:
+    said = []
+    for package in ("ovid", "torch"):
+        # A container holds Ovid as folders and not as a package.
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            said.append(f"{package} {importlib.metadata.version(package)}")
+    return ", ".join([*said, f"Python {platform.python_version()}"])
 
 
 if __name__ == "__main__":

@@ -121,7 +121,7 @@ def load_engine(
     dtype = pick_dtype(device)
     config = ModelConfig.from_folder(folder)
     # First of all, since it costs nothing and may be all that is done.
-    _check_memory(config, num_slots, device, dtype)
+    check_memory(config, num_slots, device, dtype)
     tokenizer = Tokenizer.from_folder(folder)
     if tokenizer.n_vocab > config.n_vocab:
         msg = f"{folder}: {tokenizer.n_vocab} tokens do not fit vocab_size {config.n_vocab}"
@@ -137,9 +137,14 @@ def load_engine(
     return LLMEngine(runner, scheduler, tokenizer, n_ctx=config.n_ctx), model_name(folder)
 
 
-def _check_memory(
+def check_memory(
     config: ModelConfig, num_slots: int, device: torch.device, dtype: torch.dtype
 ) -> None:
+    """See that weights and cache fit into what is free.
+
+    Raises:
+        MemoryShortError: they do not; the sentence has the numbers.
+    """
     weights = config.num_parameters * dtype.itemsize
     need = weights + KVCache.num_bytes(config, num_slots, dtype)
     free = available_bytes(device)

@@ -3,26 +3,45 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+NOTHING = "–"
+"""Given to an option, it is as if left out. The library's own word for it is None, and that may be
+what somebody wants continued."""
 
 
 class Command(BaseSettings):
-    """What every command takes, and what it does."""
+    """What every command takes, and what it does.
+
+    The first line of a command's docstring is what the list of commands says of it, and the
+    sentence below each field is what `--help` says of the option.
+    """
 
     model_config = SettingsConfigDict(
         env_prefix="OVID_",
         env_file=".env",
         env_ignore_empty=True,
+        # The environment and `.env` also hold what other commands take; the command line may not.
         extra="ignore",
         frozen=True,
+        use_attribute_docstrings=True,
         cli_kebab_case=True,
         cli_implicit_flags=True,
         cli_hide_none_type=True,
         cli_avoid_json=True,
+        cli_parse_none_str=NOTHING,
+        cli_exit_on_error=False,
+        # What OpenAI's scripts and their PyTorch port call the same thing.
+        cli_shortcuts={
+            "models": "models-dir",
+            "model": ["model-name", "param"],
+            "prompt": "text",
+            "as-json": "json",
+        },
     )
 
-    models: Path = Path("models")
+    models: Annotated[Path, AfterValidator(Path.expanduser)] = Path("models")
     """Folder of the models that are known by name."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to run; auto takes CUDA when there is one."""

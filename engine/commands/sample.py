@@ -1,85 +1,106 @@
-"""Owns the `sample` command: samples to standard output, each under its label."""
+"""Owns the `sample` command: what is asked in, samples out, each under its label."""
 
-import secrets
 import sys
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, NoReturn, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
+from tqdm import tqdm
 
-from engine.loading import find_model, load_engine, pick_device
-from engine.settings import ModelCommand
-from wire.jobs import MAX_STOP_CHARS, MAX_STOP_STRINGS, SamplingParams
+from engine.commands.output import Form, JsonLines, Output, PlainText
+from engine.commands.prompts import fit
+from engine.commands.sampling import Decoding, SamplingCommand, Writer
+from engine.commands.tasks import TASKS, Pair, Task, TaskName, read_examples
 
-StopString = Annotated[str, Field(min_length=1, max_length=MAX_STOP_CHARS)]
 
+class Sample(SamplingCommand):
+    """Write samples, with or without a prompt."""
 
-class Sample(ModelCommand):
-    """Write samples on the command line."""
-
-    prompt: str = ""
+    prompt: str | None = None
     """What to continue; left out: an unconditional sample."""
-    nsamples: Annotated[int, Field(ge=1, le=1024)] = 1
-    """How many samples; their seeds count up from the first."""
-    length: Annotated[int, Field(ge=1, le=1023)] = 128
-    """Tokens in a sample, at most."""
-    temperature: Annotated[float, Field(ge=0, le=2)] = 1.0
-    top_k: Annotated[int, Field(ge=0, le=50257)] = 40
-    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
-    repetition_penalty: Annotated[float, Field(ge=1, le=2)] = 1.0
-    seed: Annotated[int, Field(ge=0, le=2**63 - 1)] | None = None
-    stop: Annotated[tuple[StopString, ...], Field(max_length=MAX_STOP_STRINGS)] = ()
-    """Text at which a sample ends; may be given up to four times."""
-    slots: Annotated[int, Field(ge=1, le=1024)] = 8
-    """Samples written at once."""
+    prompt_file: Path | None = None
+    """File that holds the prompt, - is standard input; a line break at its end does not count."""
+    unconditional: bool = False
+    """Begin from nothing, even where a prompt is given."""
+    nsamples: Annotated[int, Field(ge=0)] = 1
+    """How many samples; their seeds count up from the first. 0: without end."""
+    task: TaskName | None = None
+    """Ask about the prompt as the GPT-2 paper did, with its settings where no others are given."""
+    examples: Path | None = None
+    """File of pairs that show translate-… and qa what is wanted: one a line, a tab in between."""
+    as_json: bool = False
+    """One JSON object a sample and line, with seed, settings, tokens and times."""
+    output: str | None = None
+    """File to write to; or a folder, which is there or ends in /: a file for each sample."""
+    quiet: bool = False
+    """Say nothing besides the samples: no notes, no progress."""
+
+    @model_validator(mode="after")
+    def _is_asked_clearly(self) -> Self:
+        if self.prompt is not None and self.prompt_file is not None:
+            msg = "prompt and prompt-file cannot both be given"
+            raise ValueError(msg)
+        if self.task is not None and (
+            self.unconditional or (self.prompt is None and self.prompt_file is None)
+        ):
+            msg = f"task {self.task} needs an input: give prompt or prompt-file"
+            raise ValueError(msg)
+        if self.examples is not None and (self.task is None or not TASKS[self.task].examples):
+            msg = "examples are for the tasks translate-en-fr, translate-fr-en and qa"
+            raise ValueError(msg)
+        return self
 
     def run(self) -> None:
-        """Write samples to standard output, each under a line that says what wrote it.
+        """Write samples, each under a line that says what wrote it.
 
         Raises:
             EngineError: the model cannot be run, or the prompt is too long.
             VocabularyError: the model's vocabulary is damaged.
+            ValueError, OSError: an input cannot be read, or an output not written.
         """
-        engine, model_name = load_engine(
-            find_model(self.model, self.models),
-            pick_device(self.device),
-            num_slots=min(self.slots, self.nsamples),
-            prefill_tokens=512,
-            max_waiting=self.nsamples,
-        )
-        first_seed = secrets.randbelow(2**53) if self.seed is None else self.seed
-        params = SamplingParams(
-            max_tokens=self.length,
-            temperature=self.temperature,
-            top_k=self.top_k,
-            top_p=self.top_p,
-            repetition_penalty=self.repetition_penalty,
-            stop=self.stop,
-        )
-        sequences = [
-            engine.add(self.prompt, params.model_copy(update={"seed": first_seed + number}))
-            for number in range(self.nsamples)
-        ]
-        texts = dict.fromkeys(sequences, "")
-        # One sample is shown as it is written; of several, each when all are done.
-        stream = self.nsamples == 1
-        if stream:
-            _say(_heading(model_name, first_seed) + self.prompt)
-        while engine.has_work:
-            for output in engine.step():
-                texts[output.sequence] += output.text
-                if stream:
-                    _say(output.text)
-        if stream:
-            _say("\n")
-            return
-        for number, sequence in enumerate(sequences):
-            _say(f"{_heading(model_name, first_seed + number)}{self.prompt}{texts[sequence]}\n\n")
+        text = self._read_prompt()
+        task = TASKS[self.task] if self.task else None
+        asked = task.build(text.strip(), self._pairs(task)) if task else None
+        writer = Writer.load(self)
+        decoding: Decoding = self
+        if task is not None and asked is not None:
+            given = self.model_fields_set
+            settings = {name: task.decoding[name] for name in task.decoding if name not in given}
+            decoding = self.model_copy(update=settings)
+            text, note = fit(asked, writer.num_tokens, writer.room(decoding.length))
+            if note and not self.quiet:
+                print(f"sample: {note}.", file=sys.stderr)
+        form: Form = PlainText(writer.label, with_prompt=task is None)
+        if self.as_json:
+            form = JsonLines(writer.label, writer.model_name)
+        keep = task.keep if task else None
+        with Output(self.output, form) as output, self._progress() as progress:
+            for sample, new in writer.write(text, decoding, nsamples=self.nsamples, keep=keep):
+                output.add(sample, new)
+                progress.update(sample.finish_reason is not None)
+
+    def _read_prompt(self) -> str:
+        if self.unconditional:
+            return ""
+        if self.prompt_file is None:
+            return self.prompt or ""
+        # An editor ends a file with a line break that nobody means.
+        return _read(self.prompt_file).removesuffix("\n").removesuffix("\r")
+
+    def _pairs(self, task: Task) -> tuple[Pair, ...]:
+        return task.examples if self.examples is None else read_examples(_read(self.examples))
+
+    def _progress(self) -> "tqdm[NoReturn]":
+        is_seen = self.output is None and sys.stdout.isatty()
+        # None: shown if there is a terminal to show it on.
+        disable = True if self.quiet or is_seen else None
+        return tqdm(total=self.nsamples or None, unit=" samples", disable=disable)
 
 
-def _heading(model_name: str, seed: int) -> str:
-    return f"🤖 Machine-generated by GPT-2 {model_name} · not written by a person · seed {seed}\n"
-
-
-def _say(text: str) -> None:
-    sys.stdout.write(text)
-    sys.stdout.flush()
+def _read(path: Path) -> str:
+    data = sys.stdin.buffer.read() if path == Path("-") else path.read_bytes()
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        msg = f"{path} is not UTF-8 text: byte {error.start} cannot be read"
+        raise ValueError(msg) from error
