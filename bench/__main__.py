@@ -2,9 +2,10 @@
 
 import sys
 
-from bench import engine_speed, install, reply_time
+from bench import codec_speed, engine_speed, install, reply_time
 
 MEASUREMENTS = {
+    "codec": codec_speed.measure,
     "engine": engine_speed.measure,
     "reply": reply_time.measure,
     "install": install.measure,

@@ -1,36 +1,44 @@
 """Owns the Tokenizer: GPT-2's byte-level BPE, text to ids and back. Knows no model.
 
-Source: Sennrich et al. 2016 for BPE, openai/gpt-2:src/encoder.py for the pattern and the files.
+Text is cut into blocks, blocks into words, words into parts and pieces, always where no token can
+reach over the cut; what is common is remembered, and only what is new is merged.
+Source: openai/gpt-2:src/encoder.py for what a text's ids are.
 """
 
-import heapq
+import functools
+import re
 from collections.abc import Iterable
-from itertools import pairwise
+from itertools import chain
 from pathlib import Path
 from typing import Self
 
-import regex
-
+from codec.joints import part_pattern
+from codec.memo import Memo
+from codec.merging import Merger
+from codec.pieces import MASK, PIECE, blocks, words
 from codec.vocabulary import END_OF_TEXT, Vocabulary, find_vocabulary, read_vocabulary
 
-PIECE = regex.compile(r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+")
-CACHE_PIECES = 65_536
-"""Pieces remembered; text repeats itself, so most pieces are looked up and not merged."""
-CACHE_PIECE_CHARS = 64
-"""Longer pieces are rare and would only fill the cache."""
-HEAP_FROM_BYTES = 48
-"""Below, scanning all pairs for the best merge is quicker than keeping a heap."""
+WORDS_BYTES = 128 * 2**20
+"""Bound of the memory of words: 10 MB of English take a quarter, of many scripts a half."""
+PARTS_BYTES = 16 * 2**20
+"""Bound of the memory of what words consist of."""
 
 
 class Tokenizer:
     """Text to GPT-2 token ids and back, for any GPT-2-style vocabulary.
 
-    Safe to share between threads: the cache only ever gains equal entries.
+    Threads may share it. Pickled, it takes its vocabulary along and not what it remembers, which
+    is at most `WORDS_BYTES + PARTS_BYTES`, whatever is encoded.
     """
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         self._vocabulary = vocabulary
-        self._cache: dict[str, list[int]] = {}
+        self._merger = Merger(vocabulary)
+        self._words = Memo(self._encode_word, max_bytes=WORDS_BYTES)
+        self._parts = Memo(self._encode_part, max_bytes=PARTS_BYTES)
+
+    def __reduce__(self) -> tuple[type[Self], tuple[Vocabulary]]:
+        return type(self), (self._vocabulary,)
 
     @classmethod
     def from_files(cls, encoder_path: Path, merges_path: Path) -> Self:
@@ -73,6 +81,8 @@ class Tokenizer:
         """
         first, *rest = text.split(END_OF_TEXT) if allow_special else [text]
         try:
+            if MASK in text:
+                text.encode()
             ids = self._encode_ordinary(first)
             for part in rest:
                 ids.append(self.eot)
@@ -90,13 +100,15 @@ class Tokenizer:
             ValueError: an id is outside the vocabulary.
         """
         token_bytes = self._vocabulary.token_bytes
-        parts = []
-        for token_id in ids:
-            if not 0 <= token_id < len(token_bytes):
-                msg = f"token id {token_id} is outside the vocabulary 0…{len(token_bytes) - 1}"
-                raise ValueError(msg)
-            parts.append(token_bytes[token_id])
-        return b"".join(parts)
+        ids = list(ids)
+        try:
+            if ids and min(ids) < 0:
+                raise IndexError
+            return b"".join([token_bytes[token_id] for token_id in ids])
+        except IndexError:
+            bad = next(token_id for token_id in ids if not 0 <= token_id < len(token_bytes))
+            msg = f"token id {bad} is outside the vocabulary 0…{len(token_bytes) - 1}"
+            raise ValueError(msg) from None
 
     def decode(self, ids: Iterable[int]) -> str:
         """Return the text of the ids; bytes that are no UTF-8 become U+FFFD.
@@ -108,70 +120,29 @@ class Tokenizer:
 
     def _encode_ordinary(self, text: str) -> list[int]:
         ids: list[int] = []
-        cache = self._cache
-        for piece in PIECE.findall(text):
-            known = cache.get(piece)
-            if known is None:
-                known = self._merge(piece.encode())
-                if len(piece) <= CACHE_PIECE_CHARS:
-                    if len(cache) >= CACHE_PIECES:
-                        cache.clear()
-                    cache[piece] = known
-            ids += known
+        for block in blocks(text):
+            start, *following = words(block)
+            ids.extend(self._encode_parts(start))
+            ids.extend(chain.from_iterable(map(self._words.__getitem__, following)))
         return ids
 
-    def _merge(self, piece: bytes) -> list[int]:
-        byte_ids = self._vocabulary.byte_ids
-        ids = [byte_ids[byte] for byte in piece]
-        if len(ids) < HEAP_FROM_BYTES:
-            return _merge_short(ids, self._vocabulary.merges)
-        return _merge_long(ids, self._vocabulary.merges)
+    def _encode_word(self, word: str) -> Iterable[int]:
+        return self._encode_parts(f" {word}")
 
+    def _encode_parts(self, text: str) -> Iterable[int]:
+        # ASCII is full of joints, so there only pieces are worth looking for.
+        cut = PIECE if text.isascii() else self._cut
+        parts = cut.findall(text.replace(MASK, " "))
+        return chain.from_iterable(map(self._parts.__getitem__, parts))
 
-def _merge_short(ids: list[int], merges: dict[tuple[int, int], tuple[int, int]]) -> list[int]:
-    while len(ids) > 1:
-        best = min(
-            (merges[pair] + (place,) for place, pair in enumerate(pairwise(ids)) if pair in merges),
-            default=None,
-        )
-        if best is None:
-            break
-        _, merged, place = best
-        ids[place : place + 2] = [merged]
-    return ids
+    def _encode_part(self, part: str) -> Iterable[int]:
+        pieces = PIECE.findall(part)
+        if len(pieces) > 1:
+            return chain.from_iterable(map(self._parts.__getitem__, pieces))
+        return self._merger.merge(part.encode())
 
-
-def _merge_long(ids: list[int], merges: dict[tuple[int, int], tuple[int, int]]) -> list[int]:
-    """Merge in O(n log n): the next merge comes from a heap, and dead ids are linked around.
-
-    The order is that of `_merge_short`: lowest rank first, leftmost first among equals.
-    """
-    end = len(ids)
-    after = list(range(1, end + 1))
-    before = list(range(-1, end - 1))
-    heap = []
-    for place in range(end - 1):
-        found = merges.get((ids[place], ids[place + 1]))
-        if found is not None:
-            heap.append((found[0], place, ids[place], ids[place + 1]))
-    heapq.heapify(heap)
-    while heap:
-        _, place, left, right = heapq.heappop(heap)
-        neighbour = after[place]
-        # Another merge may have taken either half since this one was pushed.
-        if ids[place] != left or neighbour >= end or ids[neighbour] != right:
-            continue
-        ids[place] = merged = merges[left, right][1]
-        ids[neighbour] = -1
-        after[place] = following = after[neighbour]
-        if following < end:
-            before[following] = place
-            found = merges.get((merged, ids[following]))
-            if found is not None:
-                heapq.heappush(heap, (found[0], place, merged, ids[following]))
-        previous = before[place]
-        if previous >= 0:
-            found = merges.get((ids[previous], merged))
-            if found is not None:
-                heapq.heappush(heap, (found[0], previous, ids[previous], merged))
-    return [token_id for token_id in ids if token_id >= 0]
+    @functools.cached_property
+    def _cut(self) -> re.Pattern[str]:
+        # Made when first needed: English may do without.
+        tokens = self._vocabulary.token_bytes
+        return part_pattern(token for token_id, token in enumerate(tokens) if token_id != self.eot)

@@ -138,7 +138,7 @@ def _merges(
 ) -> dict[tuple[int, int], tuple[int, int]]:
     merges = {}
     for rank, line in enumerate(filter(None, lines)):
-        left, _, right = line.rstrip("\r").partition(" ")
+        left, _, right = line.partition(" ")
         try:
             pair = token_ids[left], token_ids[right]
             merges[pair] = rank, token_ids[left + right]

@@ -1,6 +1,7 @@
 """The Tokenizer against tiktoken, against itself, and against what is hard to merge quickly."""
 
-import random
+import pickle
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import given, settings
@@ -10,7 +11,19 @@ from codec import bpe
 from codec.vocabulary import END_OF_TEXT
 from tests.codec.conftest import Pair, texts
 
-LONG_CHARS = 2**20
+
+class CountingRanks(dict[tuple[int, int], int]):
+    """Ranks that know how often they were asked for: what merging costs, without a clock."""
+
+    num_asked = 0
+
+    def get(self, *args):
+        self.num_asked += 1
+        return super().get(*args)
+
+    def __contains__(self, pair: object) -> bool:
+        self.num_asked += 1
+        return super().__contains__(pair)
 
 
 @settings(max_examples=1000, deadline=None)
@@ -75,48 +88,21 @@ def test_the_place_of_a_lone_surrogate_is_counted_in_the_whole_text(demo: Pair):
         demo.ours.encode(text, allow_special=True)
 
 
-@pytest.mark.parametrize(
-    "unit", ["a", "ab", " ", "1234567890"], ids=["letter", "letters", "space", "digits"]
-)
-def test_a_megabyte_of_the_same_is_encoded(demo: Pair, unit: str):
-    # Only a merge that is near-linear ends within the time that one test has.
-    text = (unit * LONG_CHARS)[:LONG_CHARS]
-    ids = demo.ours.encode(text)
-    assert demo.ours.decode(ids) == text
-    # Far enough from both ends a run is merged in the same way everywhere.
-    short = demo.ours.encode(text[: 2**12])
-    assert ids[: len(short) // 2] == short[: len(short) // 2]
-
-
-@settings(max_examples=300, deadline=None)
-@given(piece=st.binary(max_size=120), letters=st.text(alphabet="aehinorst", max_size=120))
-def test_merging_by_heap_is_merging_by_scan(demo: Pair, piece: bytes, letters: str):
-    vocabulary = demo.ours._vocabulary
-    for each in (piece, letters.encode()):
-        ids = [vocabulary.byte_ids[byte] for byte in each]
-        by_scan = bpe._merge_short(list(ids), vocabulary.merges)
-        assert bpe._merge_long(list(ids), vocabulary.merges) == by_scan
-
-
-def test_merging_by_heap_is_merging_by_scan_whatever_the_merges_are():
-    # Ranks in no order: a merge can make a pair that ranks before the one just merged.
-    rng = random.Random(7)
-    for _ in range(300):
-        pairs = [(left, right) for left in range(6) for right in range(6)]
-        rng.shuffle(pairs)
-        merges = {pair: (rank, rng.randrange(6)) for rank, pair in enumerate(pairs[:20])}
-        ids = [rng.randrange(6) for _ in range(rng.randrange(40))]
-        assert bpe._merge_long(list(ids), merges) == bpe._merge_short(list(ids), merges)
-
-
-def test_the_cache_gives_the_same_ids_again_also_after_it_was_emptied(
-    demo: Pair, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("unit", ["a", " ", "\n", "7", "の", "字", "🤖", "\u0301", "' "])
+def test_a_long_run_of_the_same_costs_no_more_for_each_character_than_a_shorter_one(
+    demo: Pair, unit: str
 ):
-    monkeypatch.setattr(bpe, "CACHE_PIECES", 3)
-    tokenizer = bpe.Tokenizer(demo.ours._vocabulary)
-    text = "one two three four five one two three four five"
-    expected = demo.theirs.encode_ordinary(text)
-    assert [tokenizer.encode(text) for _ in range(3)] == [expected] * 3
+    asked = []
+    num_bytes = 2**13 * len(unit.encode())
+    for num_units in (2**10, 2**13):
+        tokenizer = bpe.Tokenizer(demo.ours._vocabulary)
+        tokenizer._merger._ranks = ranks = CountingRanks(tokenizer._merger._ranks)
+        text = unit * num_units
+        assert tokenizer.encode(text) == demo.theirs.encode_ordinary(text)
+        asked.append(ranks.num_asked)
+    # Five for each byte: its first pair, and two for each of at most as many merges.
+    assert asked[1] <= 5 * num_bytes
+    assert asked[1] <= 8.1 * asked[0]
 
 
 def test_a_result_can_be_changed_without_changing_the_next_one(demo: Pair):
@@ -135,3 +121,33 @@ def test_bytes_that_are_no_text_become_replacement_characters(demo: Pair):
     first_byte_of_two = demo.ours._vocabulary.byte_ids[0xC3]
     assert demo.ours.decode([first_byte_of_two, *demo.ours.encode("a")]) == "\ufffda"
     assert demo.ours.decode_bytes([first_byte_of_two]) == b"\xc3"
+
+
+def test_an_id_beyond_the_vocabulary_is_found_among_many(demo: Pair):
+    with pytest.raises(ValueError, match="token id 9000 is outside the vocabulary 0…8191"):
+        demo.ours.decode_bytes(iter([*range(8000), 9000, -5]))
+
+
+def test_a_pickled_tokenizer_encodes_as_before_and_carries_no_memory_along(demo: Pair):
+    text = " ".join(f"word{number}" for number in range(2000))
+    fresh = len(pickle.dumps(bpe.Tokenizer(demo.ours._vocabulary)))
+    expected = demo.ours.encode(text)
+    pickled = pickle.dumps(demo.ours)
+    assert pickle.loads(pickled).encode(text) == expected
+    assert len(pickled) == fresh
+
+
+def test_threads_that_share_a_tokenizer_get_the_same_ids_while_it_forgets(
+    demo: Pair, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(bpe, "WORDS_BYTES", 20_000)
+    monkeypatch.setattr(bpe, "PARTS_BYTES", 5_000)
+    shared = bpe.Tokenizer(demo.ours._vocabulary)
+    texts = [
+        " ".join(f"w{(seed * number) % 997} strîng…" for number in range(300))
+        for seed in range(1, 40)
+    ]
+    expected = demo.theirs.encode_ordinary_batch(texts, num_threads=1)
+    with ThreadPoolExecutor(4) as threads:
+        for found in [threads.map(shared.encode, texts) for _ in range(4)]:
+            assert list(found) == expected
