@@ -11,6 +11,7 @@ Source: Radford et al. 2019; openai/gpt-2:src/model.py.
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name that every PyTorch user knows
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from engine.config import ModelConfig
 from engine.kv_cache import CacheView
@@ -76,11 +77,17 @@ class Block(nn.Module):
 
 
 class GPT2(nn.Module):
-    """GPT-2 with its output head tied to the token embeddings."""
+    """GPT-2 with its output head tied to the token embeddings.
+
+    Attributes:
+        recomputes: whether training keeps only what enters each block, and computes the block
+            again on the way back (gradient checkpointing, Chen et al. 2016). Off when made.
+    """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
+        self.recomputes = False
         self.wte = nn.Embedding(config.n_vocab, config.n_embd)
         self.wpe = nn.Embedding(config.n_ctx, config.n_embd)
         self.h = nn.ModuleList(Block(config, layer) for layer in range(config.n_layer))
@@ -102,8 +109,9 @@ class GPT2(nn.Module):
         else:
             positions = cache.positions
         x = self.wte(ids) + self.wpe(positions)  # (B, T, C)
+        recomputes = self.recomputes and torch.is_grad_enabled()
         for block in self.h:
-            x = block(x, cache)
+            x = checkpoint(block, x, cache, use_reentrant=False) if recomputes else block(x, cache)
         out: Tensor = self.ln_f(x)
         return out
 

@@ -10,20 +10,7 @@ from pathlib import Path
 from typing import Protocol, Self, TextIO
 
 from engine.commands.sampling import Written
-
-CONTROL = {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"}
-CONTROL |= {0x7F: 0x2421} | dict.fromkeys(range(0x80, 0xA0), 0xFFFD)
-
-
-def visible(text: str) -> str:
-    r"""Return text whose control characters a terminal shows, where it would obey them.
-
-    Otherwise what a model writes could wipe out the label above it.
-
-    >>> visible("\x1b[2J")
-    '␛[2J'
-    """
-    return text.translate(CONTROL)
+from engine.label import visible
 
 
 class Form(Protocol):

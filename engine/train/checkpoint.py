@@ -1,15 +1,18 @@
-"""Owns what a stopped training run needs to go on: weights, optimizer, step, time."""
+"""Owns what a stopped run needs to go on, as files: its state, and its best weights so far."""
 
-from dataclasses import dataclass
+import os
+from dataclasses import asdict, dataclass
+from math import inf
 from pathlib import Path
 from pickle import UnpicklingError
+from typing import Any
 
 import torch
 
 from engine.errors import ModelError
-from engine.model import GPT2
 
 CHECKPOINT_NAME = "checkpoint.pt"
+BEST_PATTERN = "best-{}.pt"
 UNREADABLE = (
     *(OSError, EOFError, UnpicklingError, RuntimeError),
     *(KeyError, TypeError, ValueError, AttributeError),
@@ -19,53 +22,119 @@ UNREADABLE = (
 
 @dataclass(slots=True)
 class Progress:
-    """Where a run stands. Batches depend on the step alone, so this is all its position."""
+    """Where a run stands. Batches depend on the step alone, so this is all its position.
+
+    Attributes:
+        step: optimisation steps taken.
+        elapsed_s: wall time so far, over all its parts.
+        held_out_nats: the loss on the held-out text after this step, nats per token; infinite
+            where it was not measured.
+        best_nats: the lowest that was.
+        best_step: the step after which that was measured; 0: none was yet.
+        stale_evaluations: how many came after it.
+    """
 
     step: int = 0
     elapsed_s: float = 0.0
+    held_out_nats: float = inf
+    best_nats: float = inf
+    best_step: int = 0
+    stale_evaluations: int = 0
 
 
-def save(
-    folder: Path, run: str, model: GPT2, optimizer: torch.optim.Optimizer, progress: Progress
-) -> None:
-    """Write the checkpoint, whole or not at all; `run` names the text and settings it is of."""
-    folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / f"{CHECKPOINT_NAME}.partial"
-    torch.save(
-        {
-            "run": run,
-            "model": model.state_dict(),
-            "optimizer": optimizer.state_dict(),
-            "step": progress.step,
-            "elapsed_s": progress.elapsed_s,
-        },
-        partial,
-    )
-    partial.replace(folder / CHECKPOINT_NAME)
+class Checkpoints:
+    """The checkpoint of one run in one folder, and its best weights beside it.
 
-
-def load(folder: Path, run: str, model: GPT2, optimizer: torch.optim.Optimizer) -> Progress | None:
-    """Restore a run in place.
-
-    Returns:
-        Where it stood, or None when there is no checkpoint.
-
-    Raises:
-        ModelError: the checkpoint is damaged, or of a run with another model, text or settings.
+    Args:
+        folder: made when there is something to write.
+        run: names the text and the settings; a checkpoint of another run is refused.
     """
-    path = folder / CHECKPOINT_NAME
-    if not path.is_file():
-        return None
+
+    def __init__(self, folder: Path, run: str) -> None:
+        self._folder = folder
+        self._run = run
+
+    def save(self, state: dict[str, Any], progress: Progress) -> None:
+        """Write the checkpoint, whole or not at all, so that not even a power cut loses both.
+
+        Raises:
+            ModelError: the disk refuses.
+        """
+        self._write(
+            CHECKPOINT_NAME, {"run": self._run, "state": state, "progress": asdict(progress)}
+        )
+        kept = BEST_PATTERN.format(progress.best_step)
+        for outdone in self._folder.glob(BEST_PATTERN.format("*")):
+            if outdone.name != kept:
+                outdone.unlink()
+
+    def load(self) -> tuple[dict[str, Any], Progress] | None:
+        """Return the state that was saved and where it stood; None when there is no checkpoint.
+
+        Raises:
+            ModelError: the checkpoint is damaged, or of a run with another text or other settings.
+        """
+        path = self._folder / CHECKPOINT_NAME
+        if not path.is_file():
+            return None
+        try:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+            if content["run"] != self._run:
+                msg = "it is of a run with another text or other settings"
+                raise ValueError(msg)
+            return content["state"], Progress(**content["progress"])
+        except UNREADABLE as error:
+            raise self.unusable(error) from error
+
+    def save_best(self, weights: dict[str, Any], step: int) -> None:
+        """Write the weights after a step; the checkpoint that names the step makes them count."""
+        self._write(BEST_PATTERN.format(step), weights)
+
+    def load_best(self, step: int) -> dict[str, Any]:
+        """Return the weights after the step that a checkpoint calls the best.
+
+        Raises:
+            ModelError: they are gone or damaged.
+        """
+        path = self._folder / BEST_PATTERN.format(step)
+        try:
+            weights: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        except UNREADABLE as error:
+            msg = f"cannot read the best weights, {path}: {_first_line(error)}"
+            raise ModelError(msg) from error
+        return weights
+
+    def unusable(self, error: Exception) -> ModelError:
+        """Say why a run cannot go on from its checkpoint, and what to do."""
+        path = self._folder / CHECKPOINT_NAME
+        reason = _first_line(error).rstrip(".:")
+        return ModelError(f"cannot resume from {path}: {reason}. Remove it to start again.")
+
+    def _write(self, name: str, content: dict[str, Any]) -> None:
+        partial = self._folder / f"{name}.partial"
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            with partial.open("wb") as file:
+                torch.save(content, file)
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(self._folder / name)
+            _sync_folder(self._folder)
+        except (OSError, RuntimeError) as error:
+            # PyTorch reports a full disk as RuntimeError.
+            msg = f"cannot write {self._folder / name}: {_first_line(error)}"
+            raise ModelError(msg) from error
+
+
+def _sync_folder(folder: Path) -> None:
+    number = os.open(folder, os.O_RDONLY)
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        if state["run"] != run:
-            msg = "it is of a run with another text or other settings"
-            raise ValueError(msg)
-        model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        return Progress(step=state["step"], elapsed_s=state["elapsed_s"])
-    except UNREADABLE as error:
-        # PyTorch goes on for a line for each tensor that does not fit.
-        reason, *_ = str(error).splitlines() or [type(error).__name__]
-        msg = f"cannot resume from {path}: {reason.rstrip('.:')}. Remove it to start again."
-        raise ModelError(msg) from error
+        os.fsync(number)
+    finally:
+        os.close(number)
+
+
+def _first_line(error: Exception) -> str:
+    # PyTorch goes on for a line for each tensor that does not fit.
+    first, *_ = str(error).splitlines() or [type(error).__name__]
+    return first

@@ -1,187 +1,279 @@
-"""Owns the training loop: batches in, a model folder out. Knows no queue and no Discord.
+"""Owns the training loop: what a step trains on, when to look, when to save, when to end.
 
-Source: AdamW, Loshchilov & Hutter 2019; cosine schedule with warm-up and clipping as in
-Radford et al. 2018, section 4.1.
+Knows neither the text nor where the losses go. Source: early stopping, Prechelt 1998.
 """
 
 import math
+import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
-import torch.nn.functional as F  # noqa: N812 - the name that every PyTorch user knows
-from torch import Tensor
 from tqdm import tqdm
 
+from engine.errors import EngineError
 from engine.model import GPT2
-from engine.train import checkpoint
-from engine.train.checkpoint import Progress
-from engine.train.data import Corpus, batch, block, num_blocks
+from engine.train.checkpoint import UNREADABLE, Checkpoints, Progress
+from engine.train.data import MASKED, Blocks, Corpus
+from engine.train.distributed import World
+from engine.train.interrupts import Noted, signals_noted
+from engine.train.loss import HeldOutLoss, held_out_loss, held_out_nats
+from engine.train.optimisation import Optimisation, restore_weights
+from engine.train.params import TrainingParams, learning_rate
 
 
 @dataclass(frozen=True, slots=True)
-class TrainingParams:
-    """How to train.
+class StepReport:
+    """What one step did.
 
     Attributes:
-        epochs: passes over the training text.
-        max_minutes: the schedule shrinks to end by then; None: no limit.
-        batch_size: blocks in a batch.
-        accumulate: batches in an optimisation step.
-        block_tokens: tokens in a block, at most the model's context.
-        save_every_s: seconds between checkpoints.
+        step: counted from 1.
+        loss: of its batches, before it: nats per token.
+        held_out_loss: after it, nats per token; None where it was not measured.
+        learning_rate: it was taken with.
+        tokens_per_s: read in it, by all processes.
     """
 
-    epochs: float = 2.0
-    max_minutes: float | None = None
-    batch_size: int = 4
-    accumulate: int = 1
-    block_tokens: int = 1024
-    learning_rate: float = 3e-4
-    warmup_steps: int = 50
-    weight_decay: float = 0.1
-    max_grad_norm: float = 1.0
-    seed: int = 0
-    save_every_s: float = 120.0
+    step: int
+    loss: float
+    held_out_loss: float | None
+    learning_rate: float
+    tokens_per_s: float
 
 
 @dataclass(frozen=True, slots=True)
-class HeldOutLoss:
-    """How well unseen text is predicted."""
+class Result:
+    """How a run ended.
 
-    nats_per_token: float
-    bits_per_byte: float
+    Attributes:
+        progress: where it stood.
+        held_out: the loss of the weights that remain.
+        stopped_early: whether patience ran out.
+    """
+
+    progress: Progress
+    held_out: HeldOutLoss
+    stopped_early: bool
 
 
-def train(
-    model: GPT2,
-    corpus: Corpus,
-    params: TrainingParams,
-    *,
-    checkpoints: Path,
-    run: str,
-    report: Callable[[int, float], None],
-) -> HeldOutLoss:
-    """Train in place, resuming where a stopped run left its checkpoint.
+class StoppedError(Exception):
+    """A signal ended a run between two steps; its checkpoint is written.
+
+    Attributes:
+        signal_number: which.
+    """
+
+    def __init__(self, signal_number: int, progress: Progress, total_steps: int) -> None:
+        super().__init__(f"stopped after step {progress.step} of {total_steps}")
+        self.signal_number = signal_number
+
+
+class Training:
+    """One run of training, in place.
 
     Args:
-        model: float32, on its device.
+        model: float32, on its device; weights that need no gradient stay as they are.
         corpus: what to train on and judge by.
         params: how.
-        checkpoints: folder of the checkpoint. It stays at the end, so that a model that then
-            cannot be saved is not trained again.
-        run: names text and settings; a checkpoint of another run is refused.
-        report: called with the step and its training loss (nats per token).
+        checkpoints: where the run is kept, and from where it goes on. The last one stays at the
+            end, so that a model that then cannot be saved is not trained again.
+        world: the processes that train it together.
 
     Raises:
         ModelError: the checkpoint cannot be read.
     """
-    optimizer = _optimizer(model, params)
-    progress = checkpoint.load(checkpoints, run, model, optimizer) or Progress()
-    blocks_per_step = params.batch_size * params.accumulate
-    num_all_blocks = params.epochs * num_blocks(corpus.train, params.block_tokens)
-    total_steps = max(1, math.ceil(num_all_blocks / blocks_per_step))
-    began_s, saved_s = time.monotonic() - progress.elapsed_s, time.monotonic()
-    bar = tqdm(total=total_steps, initial=progress.step, unit="step", disable=None)
-    while progress.step < total_steps:
-        done = _share_done(progress, total_steps, params)
-        if done >= 1.0:
-            break
-        rate = _learning_rate(progress.step, done, params)
-        loss = _step(model, optimizer, corpus.train, progress.step, rate, params)
-        progress.step += 1
-        progress.elapsed_s = time.monotonic() - began_s
-        report(progress.step, loss)
-        bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
-        bar.update()
-        if time.monotonic() - saved_s > params.save_every_s:
-            checkpoint.save(checkpoints, run, model, optimizer, progress)
-            saved_s = time.monotonic()
-    bar.close()
-    checkpoint.save(checkpoints, run, model, optimizer, progress)
-    return evaluate(model, corpus, params.block_tokens)
 
-
-@torch.no_grad()
-def evaluate(model: GPT2, corpus: Corpus, block_tokens: int) -> HeldOutLoss:
-    """Measure the loss on the held-out documents, block by block."""
-    model.eval()
-    device = model.wte.weight.device
-    nats = 0.0
-    for index in range(num_blocks(corpus.held_out, block_tokens)):
-        inputs, targets = block(corpus.held_out, index, block_tokens)
-        logits = model.logits(model(inputs[None].to(device)))  # (1, T, V)
-        nats += F.cross_entropy(logits[0].float(), targets.to(device), reduction="sum").item()
-    return HeldOutLoss(
-        nats_per_token=nats / (len(corpus.held_out) - 1),
-        bits_per_byte=nats / math.log(2) / corpus.held_out_bytes,
-    )
-
-
-def _optimizer(model: GPT2, params: TrainingParams) -> torch.optim.AdamW:
-    # Biases and layer norms are not decayed: they have no scale to keep small.
-    matrices = [weight for weight in model.parameters() if weight.ndim == 2]
-    vectors = [weight for weight in model.parameters() if weight.ndim < 2]
-    return torch.optim.AdamW(
-        [
-            {"params": matrices, "weight_decay": params.weight_decay},
-            {"params": vectors, "weight_decay": 0.0},
-        ],
-        lr=params.learning_rate,
-        betas=(0.9, 0.95),
-        fused=True,
-    )
-
-
-def _share_done(progress: Progress, total_steps: int, params: TrainingParams) -> float:
-    share = progress.step / total_steps
-    if params.max_minutes is None:
-        return share
-    return max(share, progress.elapsed_s / (60 * params.max_minutes))
-
-
-def _learning_rate(step: int, share_done: float, params: TrainingParams) -> float:
-    warm = min(1.0, (step + 1) / max(1, params.warmup_steps))
-    return params.learning_rate * warm * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * share_done)))
-
-
-def _step(
-    model: GPT2,
-    optimizer: torch.optim.AdamW,
-    stream: Tensor,
-    step: int,
-    learning_rate: float,
-    params: TrainingParams,
-) -> float:
-    model.train()
-    device = model.wte.weight.device
-    batches = []
-    for micro in range(params.accumulate):
-        index = step * params.accumulate + micro
-        batches.append(
-            batch(
-                stream,
-                index,
-                batch_size=params.batch_size,
-                block_tokens=params.block_tokens,
-                seed=params.seed,
-            )
+    def __init__(
+        self,
+        model: GPT2,
+        corpus: Corpus,
+        params: TrainingParams,
+        *,
+        checkpoints: Checkpoints,
+        world: World | None = None,
+    ) -> None:
+        self._model = model
+        self._corpus = corpus
+        self._params = params
+        self._checkpoints = checkpoints
+        self._world = world or World(model.wte.weight.device)
+        self._blocks = Blocks(corpus.train, params.block_tokens)
+        self._optimisation = Optimisation(
+            model,
+            self._world,
+            weight_decay=params.weight_decay,
+            max_grad_norm=params.max_grad_norm,
         )
-    # The mean is over all tokens of the step, however its blocks are cut into batches.
-    num_targets = sum(int((targets != -100).sum()) for _, targets in batches)
-    total = 0.0
-    for inputs, targets in batches:
-        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-            logits = model.logits(model(inputs.to(device)))  # (B, T, V)
-        flat = logits.float().flatten(0, 1)
-        loss = F.cross_entropy(flat, targets.to(device).flatten(), reduction="sum") / num_targets
-        loss.backward()  # type: ignore[no-untyped-call]
-        total += loss.item()
-    torch.nn.utils.clip_grad_norm_(model.parameters(), params.max_grad_norm)
-    for group in optimizer.param_groups:
-        group["lr"] = learning_rate
-    optimizer.step()
-    optimizer.zero_grad(set_to_none=True)
-    return total
+        self.total_steps = max(
+            1, math.ceil(params.epochs * len(self._blocks) / params.rows_per_step)
+        )
+        self.progress = self._resume()
+        self._began_s = time.monotonic() - self.progress.elapsed_s
+        self._saved_s = time.monotonic()
+
+    def run(self, report: Callable[[StepReport], None]) -> Result:
+        """Train to the end.
+
+        Args:
+            report: called in the first process after every step.
+
+        Raises:
+            StoppedError: a signal asked for an end.
+            ModelError: a checkpoint cannot be written.
+            EngineError: the loss became infinite, or another process was lost.
+        """
+        progress, is_first = self.progress, self._world.is_first
+        shown: dict[str, str] = {}
+        with (
+            signals_noted() as noted,
+            tqdm(
+                total=self.total_steps,
+                initial=progress.step,
+                desc="training",
+                unit="step",
+                disable=None if is_first else True,
+            ) as bar,
+        ):
+            while not self._has_ended:
+                said = self._step(noted)
+                if is_first:
+                    report(said)
+                bar.total = math.ceil(progress.step / self._share_done)
+                shown |= _shown(said)
+                bar.set_postfix(shown, refresh=False)
+                bar.update()
+                self._save_if_due(noted, improved=progress.best_step == progress.step)
+                if noted.number is not None:
+                    raise StoppedError(noted.number, progress, self.total_steps)
+        self._save()
+        return self._result()
+
+    def _step(self, noted: Noted) -> StepReport:
+        """Take a step, and look at the held-out text when that is due."""
+        progress, params, world = self.progress, self._params, self._world
+        began_s = time.monotonic()
+        rate = learning_rate(progress.step, self._share_done, params)
+        rows = self._blocks.rows(progress.step, params.rows_per_step, seed=params.seed)
+        mine = rows[world.rank :: world.size]
+        loss = self._optimisation.step(
+            [mine[i : i + params.batch_size] for i in range(0, len(mine), params.batch_size)],
+            num_targets=sum(int((targets != MASKED).sum()) for _, targets in rows),
+            learning_rate=rate,
+        )
+        progress.held_out_nats = math.inf
+        # All processes go by the first one's clock, and any one's signal ends them all.
+        elapsed_s = time.monotonic() - self._began_s if world.is_first else 0.0
+        asked_to_stop = noted.number is not None
+        together = world.sum(torch.stack([loss, *_doubles(elapsed_s, asked_to_stop)]))
+        nats, progress.elapsed_s, num_asked = together.tolist()
+        self._check_finite(nats)
+        if num_asked:
+            noted.number = noted.number or signal.SIGTERM
+        took_s = time.monotonic() - began_s
+        progress.step += 1
+        return StepReport(
+            step=progress.step,
+            loss=nats,
+            held_out_loss=self._look() if self._is_look_due else None,
+            learning_rate=rate,
+            tokens_per_s=sum(len(inputs) for inputs, _ in rows) / took_s,
+        )
+
+    def _look(self) -> float:
+        """Measure the held-out loss, and remember whether it is the best one."""
+        progress = self.progress
+        nats = held_out_nats(self._model, self._corpus, self._params.block_tokens, self._world)
+        self._check_finite(nats)
+        progress.held_out_nats = nats
+        if nats < progress.best_nats:
+            progress.best_nats, progress.best_step = nats, progress.step
+            progress.stale_evaluations = 0
+        else:
+            progress.stale_evaluations += 1
+        return nats
+
+    def _check_finite(self, nats: float) -> None:
+        # Before anything is saved: the last checkpoint is the one to go on from.
+        if not math.isfinite(nats):
+            msg = (
+                f"the loss is no number any more near step {self.progress.step}: training went "
+                f"astray; a lower --learning-rate helps"
+            )
+            raise EngineError(msg)
+
+    @property
+    def _is_look_due(self) -> bool:
+        step = self.progress.step
+        if self._share_done >= 1.0:
+            return True
+        if self._params.evaluate_every is not None:
+            return step % self._params.evaluate_every == 0
+        rows, blocks = self._params.rows_per_step, len(self._blocks)
+        return step * rows // blocks > (step - 1) * rows // blocks
+
+    @property
+    def _share_done(self) -> float:
+        share = self.progress.step / self.total_steps
+        if self._params.max_minutes is None:
+            return share
+        return max(share, self.progress.elapsed_s / (60 * self._params.max_minutes))
+
+    @property
+    def _has_lost_patience(self) -> bool:
+        patience = self._params.patience
+        return patience is not None and self.progress.stale_evaluations >= patience
+
+    @property
+    def _has_ended(self) -> bool:
+        # Where a limit was lowered between two parts of a run, one more step measures where it is.
+        is_measured = self.progress.held_out_nats < math.inf
+        return is_measured and (self._share_done >= 1.0 or self._has_lost_patience)
+
+    def _save_if_due(self, noted: Noted, *, improved: bool) -> None:
+        # Weights that count as the best must be there when the run goes on behind them.
+        keeps_best = self._params.patience is not None and improved
+        if keeps_best and self._world.is_first:
+            self._checkpoints.save_best(
+                self._optimisation.state()["weights"], self.progress.best_step
+            )
+        is_late = time.monotonic() - self._saved_s > self._params.save_every_s
+        if keeps_best or is_late or noted.number is not None:
+            self._save()
+
+    def _save(self) -> None:
+        if self._world.is_first:
+            self._checkpoints.save(self._optimisation.state(), self.progress)
+        self._saved_s = time.monotonic()
+
+    def _resume(self) -> Progress:
+        saved = self._checkpoints.load()
+        if saved is None:
+            return Progress()
+        state, progress = saved
+        try:
+            self._optimisation.restore(state)
+        except UNREADABLE as error:
+            raise self._checkpoints.unusable(error) from error
+        return progress
+
+    def _result(self) -> Result:
+        progress = self.progress
+        nats = progress.held_out_nats
+        progress.elapsed_s = time.monotonic() - self._began_s
+        self._world.wait_for_all()
+        if self._params.patience is not None:
+            nats = progress.best_nats
+            restore_weights(self._model, self._checkpoints.load_best(progress.best_step))
+        return Result(progress, held_out_loss(self._corpus, nats), self._has_lost_patience)
+
+
+def _doubles(*numbers: float) -> list[torch.Tensor]:
+    return [torch.tensor(number, dtype=torch.float64) for number in numbers]
+
+
+def _shown(said: StepReport) -> dict[str, str]:
+    shown = {"loss": f"{said.loss:.3f}", "tokens/s": f"{said.tokens_per_s:.0f}"}
+    if said.held_out_loss is not None:
+        shown["held_out"] = f"{said.held_out_loss:.3f}"
+    return shown

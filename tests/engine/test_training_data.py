@@ -1,7 +1,4 @@
-"""Text to training blocks: what is read, what is set aside, and what every epoch visits."""
-
-import json
-from pathlib import Path
+"""Documents to training blocks: what is set aside, what is learnt, what every epoch visits."""
 
 import pytest
 import torch
@@ -10,90 +7,26 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from codec.bpe import Tokenizer
+from codec.vocabulary import Vocabulary
 from engine.errors import InvalidRequestError
-from engine.train.data import Corpus, batch, block, build_corpus, num_blocks, read_documents
+from engine.train.data import MASKED, Blocks, Stream, build_corpus, collate
+from engine.train.documents import Document
 from tests.engine.support import EOT, byte_tokenizer
+from tests.engine.training import corpus_of
 
 
-@pytest.fixture(scope="module")
-def tokenizer() -> Tokenizer:
-    return byte_tokenizer()
+def stream_of(ids: Tensor, unlearnt: tuple[int, ...] = ()) -> Stream:
+    is_learnt = torch.ones(len(ids), dtype=torch.bool)
+    is_learnt[list(unlearnt)] = False
+    return Stream(ids.to(torch.int32), is_learnt)
 
 
-def corpus_of(documents: list[str], *, held_out_share: float = 0.2, seed: int = 0) -> Corpus:
-    return build_corpus(documents, byte_tokenizer(), held_out_share=held_out_share, seed=seed)
-
-
-def documents_in(stream: Tensor) -> list[str]:
+def documents_in(stream: Stream) -> list[str]:
     """Cut a stream at its end-of-text tokens, which must stand at both ends."""
-    text = byte_tokenizer().decode(stream.tolist())
+    text = byte_tokenizer().decode(stream.ids.tolist())
     first, *documents, last = text.split("<|endoftext|>")
     assert (first, last) == ("", "")
     return documents
-
-
-def test_plain_text_is_split_at_end_of_text(tmp_path: Path):
-    path = tmp_path / "a.txt"
-    path.write_text("\none\nmore\n<|endoftext|>\ntwo<|endoftext|>\n \n", encoding="utf-8")
-    assert read_documents(path) == ["one\nmore", "two"]
-
-
-def test_json_lines_give_a_document_each(tmp_path: Path):
-    path = tmp_path / "a.jsonl"
-    lines = [json.dumps({"text": text, "other": 1}) for text in ("one", "two\nlines", "drei")]
-    path.write_text("\n\n".join(lines), encoding="utf-8")
-    assert read_documents(path) == ["one", "two\nlines", "drei"]
-
-
-@pytest.mark.parametrize("char", ["\u2028", "\u2029", "\x85", "\x0b"], ids=ascii)
-def test_json_lines_may_hold_characters_that_end_lines_elsewhere(tmp_path: Path, char: str):
-    path = tmp_path / "a.jsonl"
-    documents = [f"one{char}more", "two"]
-    # JSON itself ends a line at a line feed only; a vertical tab has to be escaped in it.
-    lines = [json.dumps({"text": text}, ensure_ascii=False) for text in documents]
-    path.write_text("\n".join(lines), encoding="utf-8")
-    assert read_documents(path) == documents
-
-
-def test_a_folder_is_read_whole_and_in_order_and_nothing_else_of_it(tmp_path: Path):
-    (tmp_path / "deep").mkdir()
-    (tmp_path / "deep" / "b.md").write_text("two", encoding="utf-8")
-    (tmp_path / "a.txt").write_text("one", encoding="utf-8")
-    (tmp_path / "c.jsonl").write_text('{"text": "three"}\n', encoding="utf-8")
-    (tmp_path / "picture.png").write_bytes(b"\xff\x00")
-    assert read_documents(tmp_path) == ["one", "three", "two"]
-
-
-@pytest.mark.parametrize(
-    ("name", "content"),
-    [
-        ("bad.txt", b"\xff\xfe"),
-        ("bad.jsonl", b'{"text": "one"}\n{"text": '),
-        ("bad.jsonl", b'{"txt": "one"}'),
-        ("bad.jsonl", b'["one"]'),
-        ("bad.jsonl", b'{"text": 1}'),
-        ("bad.jsonl", b'"text"'),
-    ],
-    ids=["no-text", "cut-off", "other-key", "list", "number", "string"],
-)
-def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, name: str, content: bytes):
-    (tmp_path / name).write_bytes(content)
-    with pytest.raises(InvalidRequestError, match=rf"cannot read training text from .*{name}"):
-        read_documents(tmp_path)
-
-
-def test_a_path_to_nothing_is_named(tmp_path: Path):
-    with pytest.raises(InvalidRequestError, match=r"cannot read training text from .*gone\.txt"):
-        read_documents(tmp_path / "gone.txt")
-
-
-@pytest.mark.parametrize(
-    ("content", "number"), [("", 0), ("\n \n<|endoftext|>", 0), ("one", 1)], ids=ascii
-)
-def test_too_few_documents_are_refused_with_their_number(tmp_path: Path, content: str, number: int):
-    (tmp_path / "a.txt").write_text(content, encoding="utf-8")
-    with pytest.raises(InvalidRequestError, match=rf"{number} documents, at least 2 are needed"):
-        read_documents(tmp_path / "a.txt")
 
 
 @settings(max_examples=100, deadline=None)
@@ -117,52 +50,100 @@ def test_the_seed_chooses_what_is_held_out():
     assert chosen[0] == chosen[1] != chosen[2]
 
 
+def test_of_a_single_document_the_end_is_held_out():
+    lines = [f"line {n}" for n in range(50)]
+    corpus = corpus_of(["\n".join(lines)], held_out_share=0.1)
+    assert documents_in(corpus.train) == ["\n".join(lines[:45])]
+    assert documents_in(corpus.held_out) == ["\n".join(lines[45:])]
+
+
+@pytest.mark.parametrize("share", [0.001, 0.999])
+def test_of_two_lines_one_is_held_out_whatever_the_share(share: float):
+    corpus = corpus_of(["one\n\ntwo"], held_out_share=share)
+    assert documents_in(corpus.train) == ["one"]
+    assert documents_in(corpus.held_out) == ["two"]
+
+
+def test_a_single_line_cannot_be_parted():
+    with pytest.raises(InvalidRequestError, match="at least 2 documents or 2 lines"):
+        corpus_of(["one line"])
+
+
 def test_a_document_that_spells_end_of_text_cannot_end_itself():
     # A chat export may hold the words; they are no token.
     corpus = corpus_of(["a<|endoftext|>b", "a<|endoftext|>b"])
-    assert corpus.train.tolist().count(EOT) == 2
+    assert corpus.train.ids.tolist().count(EOT) == 2
+
+
+def test_of_a_prompt_and_its_completion_the_completion_and_its_end_are_learnt():
+    documents = [Document(" yes", "q? "), Document(" no", "p? ")]
+    corpus = build_corpus(documents, byte_tokenizer(), held_out_share=0.5, seed=0)
+    for stream in (corpus.train, corpus.held_out):
+        answer = documents_in(stream)[0].split("? ")[1].encode()
+        ((_, targets),) = (Blocks(stream, 100)[n] for n in range(len(Blocks(stream, 100))))
+        assert targets.tolist() == [MASKED] * 3 + [*answer, EOT]
+        assert stream.num_targets == len(answer) + 1
+    assert corpus.held_out_bytes in (4, 3)
+
+
+def test_prompt_and_completion_are_encoded_apart_as_they_will_be_when_asked():
+    every = (*(bytes([byte]) for byte in range(256)), b"<|endoftext|>", b"ab")
+    tokenizer = Tokenizer(Vocabulary(every, tuple(range(256)), {(97, 98): (0, 257)}, eot=EOT))
+    assert tokenizer.encode("ab") == [257]
+    documents = [Document("b", "a"), Document("b", "a")]
+    corpus = build_corpus(documents, tokenizer, held_out_share=0.5, seed=0)
+    assert corpus.train.ids.tolist() == [EOT, ord("a"), ord("b"), EOT]
 
 
 @settings(max_examples=200, deadline=None)
 @given(length=st.integers(2, 60), block_tokens=st.integers(1, 20))
 def test_the_blocks_predict_every_token_behind_the_first_once(length: int, block_tokens: int):
-    stream = torch.arange(length, dtype=torch.int32)
+    blocks = Blocks(stream_of(torch.arange(length)), block_tokens)
     targets: list[int] = []
-    for index in range(num_blocks(stream, block_tokens)):
-        inputs, following = block(stream, index, block_tokens)
+    for index in range(len(blocks)):
+        inputs, following = blocks[index]
         assert 1 <= len(inputs) <= block_tokens
         assert (inputs + 1).tolist() == following.tolist()
         targets += following.tolist()
     assert targets == list(range(1, length))
 
 
-@settings(max_examples=60, deadline=None)
-@given(length=st.integers(2, 90), batch_size=st.integers(1, 6), seed=st.integers(0, 2**63 - 1))
-def test_every_epoch_visits_every_block_once_in_an_order_of_its_own(
-    length: int, batch_size: int, seed: int
+@settings(max_examples=200, deadline=None)
+@given(data=st.data(), length=st.integers(3, 60), block_tokens=st.integers(1, 20))
+def test_every_learnt_token_is_a_target_once_and_no_other_is(
+    data: st.DataObject, length: int, block_tokens: int
 ):
-    stream = torch.arange(length, dtype=torch.int32)
-    count = num_blocks(stream, 5)
+    unlearnt = data.draw(st.sets(st.integers(1, length - 2)))
+    blocks = Blocks(stream_of(torch.arange(length), tuple(unlearnt)), block_tokens)
+    rows = [blocks[index][1].tolist() for index in range(len(blocks))]
+    assert all(set(row) != {MASKED} for row in rows)
+    targets = [target for row in rows for target in row if target != MASKED]
+    assert targets == [place for place in range(1, length) if place not in unlearnt]
+
+
+@settings(max_examples=60, deadline=None)
+@given(length=st.integers(2, 90), num_rows=st.integers(1, 6), seed=st.integers(0, 2**63 - 1))
+def test_every_epoch_visits_every_block_once_in_an_order_of_its_own(
+    length: int, num_rows: int, seed: int
+):
+    blocks = Blocks(stream_of(torch.arange(length)), 5)
+    count = len(blocks)
     firsts: list[int] = []
-    for step in range(-(-3 * count // batch_size)):
-        inputs, targets = batch(stream, step, batch_size=batch_size, block_tokens=5, seed=seed)
-        assert inputs.shape == targets.shape
-        assert len(inputs) == batch_size
-        firsts += inputs[:, 0].tolist()
+    for step in range(-(-3 * count // num_rows)):
+        rows = blocks.rows(step, num_rows, seed=seed)
+        assert len(rows) == num_rows
+        firsts += [int(inputs[0]) for inputs, _ in rows]
     epochs = [firsts[start : start + count] for start in range(0, 3 * count, count)]
     assert all(sorted(epoch) == list(range(0, length - 1, 5)) for epoch in epochs)
     if count > 6:
         assert not epochs[0] == epochs[1] == epochs[2]
 
 
-def test_a_batch_depends_on_its_step_alone():
-    stream = torch.arange(100, dtype=torch.int32)
+def test_the_rows_of_a_step_depend_on_nothing_but_the_step_and_the_seed():
+    blocks = Blocks(stream_of(torch.arange(100)), 8)
 
     def of(step: int, seed: int = 0) -> list[list[int]]:
-        rows: list[list[int]] = batch(stream, step, batch_size=3, block_tokens=8, seed=seed)[
-            0
-        ].tolist()
-        return rows
+        return [inputs.tolist() for inputs, _ in blocks.rows(step, 3, seed=seed)]
 
     forwards = [of(step) for step in range(10)]
     backwards = [of(step) for step in reversed(range(10))]
@@ -171,8 +152,9 @@ def test_a_batch_depends_on_its_step_alone():
 
 
 def test_a_short_last_block_is_padded_where_no_loss_is_counted():
-    stream = torch.arange(1, 13, dtype=torch.int32)  # blocks of 8 and of 3
-    inputs, targets = batch(stream, 0, batch_size=2, block_tokens=8, seed=0)
+    blocks = Blocks(stream_of(torch.arange(1, 13)), 8)  # blocks of 8 and of 3
+    inputs, targets = collate(blocks.rows(0, 2, seed=0))
+    assert inputs.shape == targets.shape == (2, 8)
     short = next(row for row in range(2) if inputs[row, 0] == 9)
     assert inputs[short].tolist() == [9, 10, 11, 0, 0, 0, 0, 0]
-    assert targets[short].tolist() == [10, 11, 12, -100, -100, -100, -100, -100]
+    assert targets[short].tolist() == [10, 11, 12, *[MASKED] * 5]
