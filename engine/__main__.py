@@ -35,13 +35,12 @@ COMMANDS = {
 def main(argv: list[str] | None = None) -> int:
     """Run one command and return the exit status: 0, 1 (it failed), 2 (it was asked wrongly)."""
     name, *args = (sys.argv[1:] if argv is None else argv) or [""]
+    _open_what_is_closed()
     match name, args:
         case ("-h" | "--help", _) | ("help", []):
-            print(_usage())
-            return 0
+            return _status_of("help", lambda: print(_usage()))
         case "--version", _:
-            print(_version())
-            return 0
+            return _status_of("version", lambda: print(_version()))
         case "help", [name, *_]:
             args = ["--help"]
         case _:
@@ -69,17 +68,20 @@ def _status_of(name: str, run: Callable[[], None]) -> int:
     """Run a command; what goes wrong on the way becomes a sentence."""
     status, said = 0, ""
     try:
-        run()
+        try:
+            run()
+        finally:
+            # That it cannot be written is to be known now, and not when Python has gone.
+            sys.stdout.flush()
     except SystemExit as end:
         # Help was asked for and printed.
         status = end.code if isinstance(end.code, int) else 0
     except UsageError as error:
         status, said = 2, str(error)
     except BrokenPipeError:
-        # Whoever reads, such as `head`, has seen enough; what is still buffered goes nowhere.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Whoever reads, such as `head`, has seen enough.
         status = 1
-    except (EngineError, VocabularyError, ValueError, OSError) as error:
+    except (EngineError, VocabularyError, ValueError, OSError, FloatingPointError) as error:
         status, said = 1, str(error)
     except RuntimeError as error:
         # By its name, since this command may do without PyTorch.
@@ -90,7 +92,24 @@ def _status_of(name: str, run: Callable[[], None]) -> int:
         status = 130
     if said:
         print(f"{name}: {said}", file=sys.stderr)
+    _let_go_of_output()
     return status
+
+
+def _open_what_is_closed() -> None:
+    """Put nothing in the place of a stream that the caller has closed: Python has none then."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            nothing = Path(os.devnull).open(mode, encoding="utf-8")  # noqa: SIM115 - for good
+            setattr(sys, name, nothing)
+
+
+def _let_go_of_output() -> None:
+    """Forget what cannot be written, since Python would try again as it ends."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _usage() -> str:

@@ -16,6 +16,9 @@ from engine.sampler import SampleRow, sample, score
 from engine.scheduler import Chunk, StepPlan
 from engine.sequence import Scoring, Sequence, TokenScore
 
+SCORED_AT_ONCE = 32
+"""Prompt tokens whose logits are held at once: 6 MiB of float32 for GPT-2's vocabulary."""
+
 Scores = dict[Sequence, tuple[TokenScore, ...]]
 
 
@@ -100,15 +103,16 @@ class TorchModelRunner:
     def _prompt_scores(
         self, chunk: Chunk, hidden: Tensor, scoring: Scoring
     ) -> tuple[TokenScore, ...]:
-        """Score the prompt tokens that a chunk's hidden states `(T, C)` predict.
-
-        A chunk is never longer than the prefill budget, which bounds the logits to that times V.
-        """
+        """Score the prompt tokens that a chunk's hidden states `(T, C)` predict."""
         first = chunk.start + 1
         expected = chunk.sequence.token_ids[first : first + chunk.num_tokens]
-        if not expected:
-            return ()
-        return score(self._logits(hidden[: len(expected)]), expected, scoring.num_top)
+        scores: list[TokenScore] = []
+        # In parts: logits for a whole prompt would take more memory than all that it was read with.
+        for begin in range(0, len(expected), SCORED_AT_ONCE):
+            part = expected[begin : begin + SCORED_AT_ONCE]
+            logits = self._logits(hidden[begin : begin + len(part)])
+            scores += score(logits, part, scoring.num_top)
+        return tuple(scores)
 
 
 def _row(chunk: Chunk) -> SampleRow:

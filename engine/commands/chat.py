@@ -51,11 +51,17 @@ class Chat(SamplingCommand):
         """
         writer = Writer.load(self)
         talk = Transcript(self.person_name, self.bot_name) if self.mode == "chat" else None
-        chat = OneChat(writer, self, talk or Continuation())
         at_terminal = sys.stdin.isatty() and sys.stdout.isatty()
+        chat = OneChat(writer, self, talk or Continuation())
         for text in self._typed(writer) if at_terminal else piped():
-            if not chat.take(text):
-                return
+            try:
+                if not chat.take(text):
+                    return
+            except KeyboardInterrupt:
+                # Only a person who can go on is spared the end.
+                if not at_terminal:
+                    raise
+                say("(stopped)")
 
     def _typed(self, writer: Writer) -> Iterator[str]:
         path = history_path() if self.history else None
@@ -164,8 +170,8 @@ class OneChat:
             return
         self._conversation.answered(sample.text)
         print(flush=True)
-        if sample.finish_reason is None:
-            say("(stopped)")
+        if pressed.is_set():
+            raise KeyboardInterrupt
 
     def _again(self) -> None:
         self._answer(self._conversation.again(), afresh=True)

@@ -86,7 +86,9 @@ class SamplingCommand(Decoding, ModelCommand):
     @property
     def num_at_once(self) -> int:
         """Return how many samples are written side by side."""
-        return self.batch_size or min(8, self.nsamples or 8)
+        most = self.batch_size or 8
+        # A place that no sample takes would cost memory all the same.
+        return min(most, self.nsamples or most)
 
 
 def draw_seed() -> int:

@@ -150,7 +150,7 @@ class TokenizeRequest(RequestBody):
 
     model: ModelName | None = None
     text: Annotated[str, Field(max_length=MIB)] | None = None
-    ids: tuple[int, ...] | None = None
+    ids: Annotated[tuple[int, ...], Field(fail_fast=True)] | None = None
 
     @model_validator(mode="after")
     def _is_one_of_them(self) -> Self:

@@ -169,7 +169,8 @@ class _EventStream:
         await self.response.prepare(self._request)
 
     async def send(self, data: dict[str, Any]) -> None:
-        await self._write(json.dumps(data, ensure_ascii=False, separators=(",", ":")))
+        # ASCII: many clients take U+2028 and its like for the end of a line.
+        await self._write(json.dumps(data, separators=(",", ":")))
 
     async def done(self) -> None:
         await self._write("[DONE]")

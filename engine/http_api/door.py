@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -16,6 +16,7 @@ from engine.http_api.options import HttpOptions
 from engine.model_pool import ModelPool
 
 Body = TypeVar("Body", bound=BaseModel)
+Some = TypeVar("Some")
 
 
 class Places:
@@ -99,14 +100,31 @@ async def read_body(request: web.Request, kind: type[Body]) -> Body:
     """Return a request's JSON body, checked.
 
     Raises:
-        ApiError: it is not declared as JSON (415), is none, or does not fit (400).
+        ApiError: it is not declared as JSON (415), is none, or does not fit (400), or does not
+            come (408).
         HTTPRequestEntityTooLarge: it is larger than the bound.
     """
     if request.content_type != "application/json":
         # Told apart by media type, so that a page of another origin can't send it without asking.
         msg = f"The body must be application/json, not {request.content_type}."
         raise ApiError(415, msg, code="unsupported_media_type")
+    body = await in_time(request, request.read())
     try:
-        return kind.model_validate_json(await request.read())
+        return kind.model_validate_json(body)
     except ValidationError as error:
         raise from_validation(error) from None
+
+
+async def in_time(request: web.Request, reading: Awaitable[Some]) -> Some:
+    """Wait for a part of a request's body, but not for ever.
+
+    Raises:
+        ApiError: it did not come within the stall time (408).
+    """
+    stall_s = request.app[door_key].options.stall_s
+    try:
+        async with asyncio.timeout(stall_s):
+            return await reading
+    except TimeoutError:
+        msg = f"The rest of the body did not come within {stall_s:g} s."
+        raise ApiError(408, msg, code="body_timeout") from None

@@ -3,12 +3,14 @@
 What is raised anywhere behind the door becomes an `ApiError` here. `docs/http.md` has the table.
 """
 
+import errno
 import logging
 import traceback
 from collections.abc import Mapping
 from typing import Any
 
 from aiohttp import web
+from aiohttp.http import HttpProcessingError
 from pydantic import ValidationError
 
 from engine.errors import EngineError, EngineStoppedError, PromptTooLongError, UnknownModelError
@@ -82,6 +84,10 @@ def translate(error: Exception) -> ApiError:
             return from_engine(error)
         case web.HTTPException():
             return from_aiohttp(error)
+        case web.RequestPayloadError() | HttpProcessingError():
+            return damaged_body()
+        case OSError(errno=errno.ENOSPC | errno.EDQUOT):
+            return ApiError(507, "The server's disk is full.", code="disk_full")
         case _:
             return _unforeseen(error)
 
@@ -97,6 +103,11 @@ def overloaded(message: str) -> ApiError:
     """Return the refusal of a caller for whom there is no room just now."""
     headers = {"Retry-After": str(RETRY_AFTER_S)}
     return ApiError(429, message, code="rate_limit_exceeded", headers=headers)
+
+
+def damaged_body() -> ApiError:
+    """Return the refusal of a body that ends too early, or is not what its headers say."""
+    return ApiError(400, "The body cannot be read: it is cut off or damaged.", code="damaged_body")
 
 
 def stopping() -> ApiError:

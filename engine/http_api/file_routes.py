@@ -8,8 +8,8 @@ from pathlib import Path
 
 from aiohttp import BodyPartReader, web
 
-from engine.http_api.door import Door, door_key
-from engine.http_api.errors import ApiError
+from engine.http_api.door import door_key, in_time
+from engine.http_api.errors import ApiError, damaged_body
 from engine.http_api.files import PURPOSE
 from engine.http_api.options import MIB
 from engine.http_api.records import LONGEST_PAGE, as_list, page
@@ -33,7 +33,7 @@ async def upload_file(request: web.Request) -> web.Response:
     if request.content_type != "multipart/form-data":
         msg = f"The body must be multipart/form-data, not {request.content_type}."
         raise ApiError(415, msg, code="unsupported_media_type")
-    async with _upload(request, door) as upload:
+    async with _upload(request) as upload:
         if upload.purpose != PURPOSE:
             msg = f"purpose must be {PURPOSE!r}, not {upload.purpose!r}."
             raise ApiError(400, msg, param="purpose")
@@ -87,47 +87,62 @@ async def delete_file(request: web.Request) -> web.Response:
 
 
 @contextlib.asynccontextmanager
-async def _upload(request: web.Request, door: Door) -> AsyncIterator[_Upload]:
+async def _upload(request: web.Request) -> AsyncIterator[_Upload]:
     """Take in a form; what it brought is cleared away unless the store has kept it."""
     upload = _Upload()
     try:
         try:
-            async for part in await request.multipart():
-                await _take_part(part, upload, door)
+            form = await request.multipart()
+            while (part := await in_time(request, form.next())) is not None:
+                await _take_part(request, part, upload)
         except ValueError as error:
-            msg = "The form cannot be read: it is cut off or damaged."
-            raise ApiError(400, msg) from error
+            raise damaged_body() from error
         yield upload
     finally:
         if upload.content is not None:
-            await asyncio.to_thread(door.files.discard, upload.content)
+            await asyncio.to_thread(request.app[door_key].files.discard, upload.content)
 
 
-async def _take_part(part: object, upload: _Upload, door: Door) -> None:
+async def _take_part(request: web.Request, part: object, upload: _Upload) -> None:
+    door = request.app[door_key]
     if not isinstance(part, BodyPartReader):
         msg = "A form within the form cannot be read."
         raise ApiError(400, msg)
     if part.name == "purpose" and upload.purpose is None:
-        given = await part.read_chunk(MAX_PURPOSE_BYTES)
-        upload.purpose = given.decode(errors="replace")
+        given = [chunk async for chunk in _chunks(request, part, MAX_PURPOSE_BYTES, "purpose")]
+        upload.purpose = b"".join(given).decode(errors="replace")
     elif part.name == "file" and upload.content is None:
         upload.filename = part.filename or ""
         upload.content = await asyncio.to_thread(door.files.begin, upload.filename)
-        await _save(part, upload.content, door.options.max_upload_bytes)
+        chunks = _chunks(request, part, door.options.max_upload_bytes, "file")
+        await _save(chunks, upload.content)
     else:
         msg = f"The form must have the parts purpose and file once each, not {part.name!r}."
         raise ApiError(400, msg)
 
 
-async def _save(part: BodyPartReader, path: Path, max_bytes: int) -> None:
+async def _chunks(
+    request: web.Request, part: BodyPartReader, max_bytes: int, field: str
+) -> AsyncIterator[bytes]:
+    """Yield a part's content as it arrives.
+
+    Raises:
+        ApiError: it is longer than it may be (413), or does not go on (408).
+    """
     num_bytes = 0
+    while chunk := await in_time(request, part.read_chunk(CHUNK_BYTES)):
+        num_bytes += len(chunk)
+        if num_bytes > max_bytes:
+            most = f"{max_bytes / MIB:g} MiB" if max_bytes >= MIB else f"{max_bytes} bytes"
+            msg = f"The {field} is too large: at most {most} are taken."
+            raise ApiError(413, msg, code=f"{field}_too_large", param=field)
+        yield chunk
+
+
+async def _save(chunks: AsyncIterator[bytes], path: Path) -> None:
     file = await asyncio.to_thread(path.open, "wb")
     try:
-        while chunk := await part.read_chunk(CHUNK_BYTES):
-            num_bytes += len(chunk)
-            if num_bytes > max_bytes:
-                msg = f"The file is too large: at most {max_bytes / MIB:g} MiB are taken."
-                raise ApiError(413, msg, code="file_too_large", param="file")
+        async for chunk in chunks:
             await asyncio.to_thread(file.write, chunk)
     finally:
         await asyncio.to_thread(file.close)

@@ -59,8 +59,8 @@ class FineTuning:
         """Read the jobs that are kept, take up those that are unfinished, and begin to work."""
         await asyncio.to_thread(self.jobs.open)
         for job in self.jobs.newest_first():
-            if job.status == "running":
-                self._take_up(job)
+            if job.status == "running" or self._pid_file(job).exists():
+                await self._take_up(job)
         self._work = asyncio.create_task(self._run_jobs())
 
     async def close(self) -> None:
@@ -72,12 +72,16 @@ class FineTuning:
             return
         job, process = self._running
         await process.stop()
-        now = self.jobs.find(job.id)
-        if now is not None and now.is_unfinished:
+        if self._has_ended(job):
+            await asyncio.to_thread(self._tidy, job)
+        elif process.has_finished():
+            self._conclude(job, process, 0)
+        else:
             # Ended in good order, which counts as no attempt.
-            changes = {"status": "queued", "num_attempts": now.num_attempts - 1}
-            self.jobs.put(now.model_copy(update=changes))
-            self.jobs.say(now, "The server was stopped; the job goes on when it is back.")
+            changes = {"status": "queued", "num_attempts": job.num_attempts - 1}
+            self.jobs.put(job.model_copy(update=changes))
+            self.jobs.say(job, "The server was stopped; the job goes on when it is back.")
+        self._pid_file(job).unlink(missing_ok=True)
 
     def needs(self, file_id: str) -> bool:
         """Return whether an unfinished job trains on a file."""
@@ -143,10 +147,15 @@ class FineTuning:
             raise ApiError(400, msg, param="suffix")
         return name
 
-    def _take_up(self, job: Job) -> None:
+    async def _take_up(self, job: Job) -> None:
         """Kill what an earlier server left running, and put its job back into the line."""
-        with contextlib.suppress(OSError, ValueError, ApiError):
-            end_orphan(int(self._pid_file(job).read_text("ascii")), self._arguments(job))
+        with contextlib.suppress(OSError, ValueError):
+            await end_orphan(int(self._pid_file(job).read_text("ascii")), job.name)
+        if not job.is_unfinished:
+            # The server died before it had cleared away.
+            await asyncio.to_thread(self._tidy, job)
+            self._pid_file(job).unlink(missing_ok=True)
+            return
         if job.num_attempts >= MAX_ATTEMPTS:
             said = f"The server ended {MAX_ATTEMPTS} times while this job ran."
             self._end(job, "failed", said)
@@ -170,6 +179,7 @@ class FineTuning:
                 log.exception("job %s could not be run", job.id)
                 if self._running is not None:
                     await self._running[1].stop()
+                    self._running = None
                 said = "The job could not be run; the server's log says why."
                 self._end(job, "failed", said)
 
@@ -179,6 +189,10 @@ class FineTuning:
             self._arguments(job), self._models / job.name, self._folder / f"{job.id}.stderr"
         )
         self.jobs.put(job)
+        if job.num_attempts > 1 and process.has_finished():
+            # It outlived its server.
+            self._conclude(job, process, 0)
+            return
         self._running = job, process
         process_id = await process.start()
         if self._has_ended(job):
@@ -188,10 +202,9 @@ class FineTuning:
         self.jobs.say(job, "Training has begun.")
         log.info("job %s trains %s on %s", job.id, job.name, job.model)
         status = await self._follow(job, process)
+        await asyncio.to_thread(self._tidy, job)
         self._running = None
         self._conclude(job, process, status)
-        if job.name not in await asyncio.to_thread(model_folders, self._models):
-            await asyncio.to_thread(shutil.rmtree, self._models / job.name, ignore_errors=True)
 
     async def _follow(self, job: Job, process: TrainingProcess) -> int:
         """Turn the rows of the loss log into events until the process ends; return its status."""
@@ -218,9 +231,14 @@ class FineTuning:
             self._end(job, "succeeded", f"The job has succeeded; the new model is {job.name}.")
         elif not self._has_ended(job):
             # All that it said is left for whoever runs the server.
-            self._end(job, "failed", process.error())
+            self._end(job, "failed", process.error(status))
             return
         process.forget()
+
+    def _tidy(self, job: Job) -> None:
+        """Delete what a process has left that became no model."""
+        if job.name not in model_folders(self._models):
+            shutil.rmtree(self._models / job.name, ignore_errors=True)
 
     def _has_ended(self, job: Job) -> bool:
         now = self.jobs.find(job.id)

@@ -95,12 +95,14 @@ def _check_it_is_no_web_page(request: web.Request, host: str) -> None:
     Such a page can let a name of its own point here (then Host is not ours), and it can post
     forms and bodies without asking (then Origin is not ours).
     """
-    named = _host_name(request.host)
+    # Not `request.host`: where the header is missing, that asks the network for a name, and waits.
+    given = request.headers.get("Host", "")
+    named = _host_name(given)
     if not is_loopback(named) and named != host:
-        msg = f"The Host header says {request.host!r}, which is not this machine's own name."
+        msg = f"The Host header says {given!r}, which is not this machine's own name."
         raise ApiError(403, msg, code="foreign_host")
     origin = request.headers.get("Origin")
-    if origin is not None and origin.partition("://")[2] != request.host:
+    if origin is not None and origin.partition("://")[2] != given:
         msg = "Requests from web pages of other origins are refused."
         raise ApiError(403, msg, code="foreign_origin")
 

@@ -1,7 +1,10 @@
 """Owns what is known of a fine-tuning job and how it is kept: a record and a log of events."""
 
+import contextlib
+import logging
 import secrets
 import time
+from collections import deque
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,8 +13,12 @@ from pydantic import BaseModel, ValidationError
 from engine.http_api.bodies import Hyperparameters
 from engine.http_api.records import write_record
 
+log = logging.getLogger(__name__)
+
 Status = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 UNFINISHED = ("queued", "running")
+MAX_EVENTS = 10_000
+"""Of one job, in memory: a long training has a loss for every step. All are on disk."""
 
 
 class Job(BaseModel):
@@ -87,12 +94,15 @@ class JobEvent(BaseModel):
 
 
 class JobStore:
-    """All jobs, and a copy of each on disk, so that they outlive the server."""
+    """All jobs, and a copy of each on disk, so that they outlive the server.
+
+    Where the disk fails, what is known of a job goes on in memory: the others must not suffer.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._jobs: dict[str, Job] = {}
-        self._events: dict[str, list[JobEvent]] = {}
+        self._events: dict[str, deque[JobEvent]] = {}
 
     def open(self) -> None:
         """Read what an earlier server left; records that cannot be read are passed over."""
@@ -115,14 +125,23 @@ class JobStore:
         return self._jobs.get(job_id)
 
     def put(self, job: Job) -> None:
-        """Keep a job as it is now."""
+        """Keep a job as it is now.
+
+        Raises:
+            OSError: the job is new, and cannot be written down.
+        """
+        try:
+            write_record(self._folder / f"{job.id}.json", job)
+        except OSError:
+            if job.id not in self._jobs:
+                raise
+            log.exception("job %s cannot be written down", job.id)
         self._jobs[job.id] = job
-        self._events.setdefault(job.id, [])
-        write_record(self._folder / f"{job.id}.json", job)
+        self._events.setdefault(job.id, deque(maxlen=MAX_EVENTS))
 
     def events(self, job_id: str) -> list[JobEvent]:
-        """Return what happened to a job, the newest first."""
-        return self._events[job_id][::-1]
+        """Return what happened to a job of late, the newest first."""
+        return list(reversed(self._events[job_id]))
 
     def say(
         self,
@@ -142,22 +161,20 @@ class JobStore:
             data=data or {},
         )
         self._events[job.id].append(event)
-        with self._log_of(job.id).open("a", encoding="utf-8") as log:
-            log.write(event.model_dump_json() + "\n")
+        try:
+            with self._log_of(job.id).open("a", encoding="utf-8") as events:
+                events.write(event.model_dump_json() + "\n")
+        except OSError:
+            log.exception("an event of job %s cannot be written down", job.id)
 
     def _log_of(self, job_id: str) -> Path:
         return self._folder / f"{job_id}.events.jsonl"
 
-    def _read_events(self, job_id: str) -> list[JobEvent]:
-        try:
-            lines = self._log_of(job_id).read_text(encoding="utf-8").splitlines()
-        except OSError:
-            return []
-        events = []
-        for line in lines:
-            try:
-                events.append(JobEvent.model_validate_json(line))
-            except ValidationError:
-                # Cut off where the server died.
-                continue
+    def _read_events(self, job_id: str) -> deque[JobEvent]:
+        events: deque[JobEvent] = deque(maxlen=MAX_EVENTS)
+        with contextlib.suppress(OSError), self._log_of(job_id).open("rb") as lines:
+            for line in lines:
+                # One may be cut off, where the server died.
+                with contextlib.suppress(ValidationError):
+                    events.append(JobEvent.model_validate_json(line))
         return events

@@ -24,7 +24,7 @@ class HttpOptions:
         max_body_bytes: of a JSON body.
         max_upload_bytes: of one uploaded file.
         grace_s: on shutdown, how long running replies may finish before they are cut off.
-        stall_s: how long a stream waits for a client that does not read.
+        stall_s: how long a client is waited for that does not read a stream, or send its body.
         finetune_args: options that every fine-tuning process gets, such as `--device cpu`.
 
     Raises:

@@ -2,12 +2,17 @@
 
 import asyncio
 import contextlib
+import fcntl
 import logging
+import os
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator, MutableMapping
+from pathlib import Path
+from typing import Any
 
 from aiohttp import web
 
+from engine.errors import EngineError
 from engine.http_api import completions, file_routes, fine_tuning_routes, models
 from engine.http_api.door import Door, Places, door_key
 from engine.http_api.files import FileStore
@@ -58,15 +63,17 @@ async def http_api(pool: ModelPool, options: HttpOptions) -> AsyncIterator[int]:
         options: where, for whom, how much.
 
     Raises:
+        EngineError: another server has these models.
         OSError: the address cannot be listened at, or `.files` cannot be written.
     """
     files = FileStore(options.models / FILES_FOLDER)
-    await asyncio.to_thread(files.open)
     fine_tuning = FineTuning(
         options.models / FILES_FOLDER / "jobs", options.models, files, options.finetune_args
     )
     door = Door(pool, options, Places(options.max_requests), files, fine_tuning)
     async with contextlib.AsyncExitStack() as stack:
+        stack.enter_context(_alone_in(options.models / FILES_FOLDER))
+        await asyncio.to_thread(files.open)
         listening = await asyncio.to_thread(_listen, options)
         stack.callback(listening.close)
         await fine_tuning.open()
@@ -74,6 +81,7 @@ async def http_api(pool: ModelPool, options: HttpOptions) -> AsyncIterator[int]:
         runner = web.AppRunner(
             _app(door),
             access_log=None,
+            logger=_Discreet(logging.getLogger("aiohttp.server")),
             # Whoever leaves is not written for any longer.
             handler_cancellation=True,
             shutdown_timeout=FAREWELL_S,
@@ -87,6 +95,29 @@ async def http_api(pool: ModelPool, options: HttpOptions) -> AsyncIterator[int]:
             yield port
         finally:
             await _drain(door)
+
+
+class _Discreet(logging.LoggerAdapter[logging.Logger]):
+    """Says what kind of error there was; its text quotes what was sent, which may be a token."""
+
+    def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, dict[str, Any]]:
+        error = kwargs.get("exc_info")
+        return f"{msg}: {type(error).__name__}" if error else msg, {}
+
+
+@contextlib.contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Keep other servers out, which would take this one's jobs for those of a dead one."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        msg = f"Another HTTP server keeps its files in {folder}: give each its own --models."
+        raise EngineError(msg) from None
+    finally:
+        os.close(lock)
 
 
 def _app(door: Door) -> web.Application:

@@ -6,7 +6,9 @@ Knows nothing of jobs: it says what the process said.
 import asyncio
 import contextlib
 import csv
+import itertools
 import json
+import math
 import os
 import signal
 import sys
@@ -17,6 +19,8 @@ SECRETS = ("OVID_HTTP_TOKEN", "OVID_REDIS_URL", "DISCORD_TOKEN")
 """What a training process has no need to know."""
 KILL_AFTER_S = 20.0
 """How long it may take to end at SIGTERM: it finishes a step and saves."""
+DYING_S = 0.05
+"""How often a killed process is looked after."""
 NICENESS = 10
 """Replies go first, training takes the time that is left."""
 TAIL_BYTES = 4096
@@ -82,8 +86,18 @@ class TrainingProcess:
                 return read_losses(text, after_step)
         return []
 
-    def error(self) -> str:
-        """Return the last line that it said, which is the reason of its failure."""
+    def has_finished(self) -> bool:
+        """Return whether its model is whole; it clears its own folder away last."""
+        is_saved = (self._model_folder / "training.json").is_file()
+        return is_saved and not (self._model_folder / ".train").exists()
+
+    def error(self, status: int) -> str:
+        """Return why it ended with a status: the last line that it said, or what killed it."""
+        if status < 0:
+            return (
+                f"The training process was killed ({signal.Signals(-status).name}); "
+                "where nobody did, the machine has run out of memory."
+            )
         try:
             said = self._stderr.read_bytes()[-TAIL_BYTES:].decode(errors="replace")
         except OSError:
@@ -128,21 +142,32 @@ def read_losses(text: str, after_step: int) -> list[dict[str, float]]:
     return rows
 
 
-def end_orphan(process_id: int, arguments: list[str]) -> None:
-    """Kill a training process whose server has died, if that is still what bears the id."""
+async def end_orphan(process_id: int, model_name: str) -> None:
+    """Kill a training process whose server has died, and wait until it holds nothing any more."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(KILL_AFTER_S):
+            while _trains(process_id, model_name):
+                _signal_group(process_id, signal.SIGKILL)
+                await asyncio.sleep(DYING_S)
+
+
+def _trains(process_id: int, model_name: str) -> bool:
+    """Return whether that is what bears the id now; another program may have got it."""
     try:
         running = Path(f"/proc/{process_id}/cmdline").read_bytes().decode(errors="replace")
     except OSError:
-        return
-    if running.rstrip("\0").split("\0") == command_line(arguments):
-        _signal_group(process_id, signal.SIGKILL)
+        return False
+    arguments = running.split("\0")
+    return "finetune" in arguments and ("--name", model_name) in itertools.pairwise(arguments)
 
 
 def _number(cell: str | None) -> float | None:
     try:
-        return float(cell or "")
+        number = float(cell or "")
     except ValueError:
         return None
+    # JSON has no word for a loss that is no number any more.
+    return number if math.isfinite(number) else None
 
 
 def _signal_group(process_id: int, number: signal.Signals) -> None:

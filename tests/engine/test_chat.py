@@ -6,6 +6,7 @@ import os
 import pty
 import re
 import select
+import signal
 import stat
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -22,10 +24,11 @@ from prompt_toolkit.history import InMemoryHistory
 from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.output import DummyOutput
 
+import engine.commands.chat
 from engine.__main__ import main
 from engine.commands.chat import Chat, OneChat
 from engine.commands.conversation import Continuation, Transcript
-from engine.commands.prompts import Prompt
+from engine.commands.prompts import Prompt, fit
 from engine.commands.sampling import Writer
 from engine.commands.terminal import HINT, history_path, open_history, typed
 from engine.weights import save_model
@@ -260,6 +263,50 @@ def test_the_history_is_its_owners_alone(tmp_path: Path):
     open_history(path).store_string("a secret")
     assert "a secret" in path.read_text(encoding="utf-8")
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_ctrl_c_between_two_steps_stops_an_answer_and_no_person_is_thrown_out(
+    here: Path,
+    saved: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    def pressed_at_first(prompt: Prompt, *rest: Any) -> tuple[str, str]:
+        if prompt.text == "first":
+            raise KeyboardInterrupt
+        return fit(prompt, *rest)
+
+    monkeypatch.setattr(engine.commands.chat, "fit", pressed_at_first)
+    monkeypatch.setattr(Chat, "_typed", lambda *_: iter(["first", "second"]))
+    for stream in (sys.stdin, sys.stdout):
+        monkeypatch.setattr(stream, "isatty", lambda: True)
+    Chat(model="tiny", models=saved.parent, device="cpu", length=8).run()
+    said = capsys.readouterr()
+    assert said.err == "(stopped)\n"
+    assert len(answers(said.out)) == 1
+
+
+def test_ctrl_c_ends_a_chat_with_a_pipe(tmp_path: Path, vocabulary: Path):
+    config = replace(TINY, n_ctx=1024)
+    save_model(make_model(config), vocabulary, tmp_path / "tiny", dtype=torch.float32)
+    (tmp_path / "prompts").write_text("one\n" * 10_000, encoding="utf-8")
+    with (
+        (tmp_path / "prompts").open("rb") as prompts,
+        subprocess.Popen(
+            [sys.executable, "-m", "engine", "chat", "--model", "tiny", "--models", "."],
+            cwd=tmp_path,
+            env=environment(),
+            stdin=prompts,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        ) as child,
+    ):
+        assert child.stdout is not None
+        assert child.stdout.readline().decode().startswith(LABEL)
+        child.send_signal(signal.SIGINT)
+        _, said = child.communicate(timeout=DEADLINE_S)
+    assert child.returncode == 130
+    assert said == b""
 
 
 # A session's first process that opens a terminal is told of a Ctrl-C that is typed there.

@@ -161,6 +161,43 @@ def test_the_version_is_told(capsys: pytest.CaptureFixture[str]):
     assert re.fullmatch(r"ovid [\d.]+, torch \S+, Python [\d.]+", said)
 
 
+@pytest.mark.parametrize("args", [["--version"], ["help", "download"]], ids=" ".join)
+def test_an_output_that_takes_nothing_gets_a_sentence_or_none_and_no_traceback(
+    tmp_path: Path, args: list[str]
+):
+    reading, writing = os.pipe()
+    os.close(reading)
+    full = os.open("/dev/full", os.O_WRONLY)
+    said = []
+    for stdout in (writing, full):
+        done = subprocess.run(
+            [sys.executable, "-m", "engine", *args],
+            cwd=tmp_path,
+            env=environment(PYTHONUNBUFFERED=""),
+            stdout=stdout,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=DEADLINE_S,
+            check=False,
+        )
+        os.close(stdout)
+        assert done.returncode == 1
+        said.append(done.stderr)
+    assert said[0] == ""
+    assert only_line(said[1]).endswith("No space left on device")
+
+
+def test_a_stream_that_the_caller_has_closed_is_as_good_as_an_empty_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    for name in ("stdin", "stdout"):
+        monkeypatch.setattr(sys, name, None)
+    assert main(["sample", "--model", "gone", "--models", str(tmp_path)]) == 1
+    for stream in (sys.stdin, sys.stdout):
+        stream.close()
+    assert only_line(capsys.readouterr().err).startswith("sample: There is no model 'gone'")
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_help_says_what_every_option_does(
     here: Path, capsys: pytest.CaptureFixture[str], name: str

@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import os
 import signal
 import subprocess
@@ -11,11 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from engine.__main__ import main
 from engine.commands.output import Output, PlainText
+from engine.commands.sample import Sample
 from engine.commands.sampling import Decoding, Writer, Written
 from engine.llm_engine import LLMEngine
+from engine.weights import save_model
+from tests.engine.models import make_model
 from tests.engine.support import (
     FakeModelRunner,
     forever_a,
@@ -128,6 +133,22 @@ def test_several_samples_come_each_under_its_label_and_each_can_be_had_alone(ask
     alone = [ask(*args, "--seed", str(seed)) for seed in (40, 41, 42)]
     assert all(text.startswith(f"{LABEL} · seed ") for text in alone)
     assert together == "\n".join(alone)
+
+
+def test_no_place_is_made_that_no_sample_takes():
+    asked = [(100, 3), (2, 3), (100, 0), (None, 3), (None, 0)]
+    made = [Sample(batch_size=size, nsamples=number).num_at_once for size, number in asked]
+    assert made == [3, 2, 100, 3, 8]
+
+
+def test_a_model_of_damaged_weights_is_one_sentence(
+    here: Path, vocabulary: Path, capsys: pytest.CaptureFixture[str]
+):
+    model = make_model()
+    model.ln_f.weight.fill_(math.nan)
+    save_model(model, vocabulary, here / "damaged", dtype=torch.float32)
+    assert main(["sample", "--model", str(here / "damaged"), "--device", "cpu"]) == 1
+    assert only_line(capsys.readouterr().err).startswith("sample: the model computed a logit")
 
 
 def test_how_many_are_written_at_once_changes_no_sample(ask: Ask):

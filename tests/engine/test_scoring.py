@@ -72,6 +72,24 @@ def test_an_end_of_text_that_was_drawn_is_no_token_and_has_no_score(saved: Path)
     pytest.fail("no reply ended by itself")
 
 
+def test_a_long_prompt_is_scored_in_parts_that_bound_the_memory(
+    saved: Path, monkeypatch: pytest.MonkeyPatch
+):
+    num_rows = []
+
+    def counted(logits: torch.Tensor, token_ids: list[int], num_top: int) -> tuple[TokenScore, ...]:
+        num_rows.append(len(logits))
+        return score(logits, token_ids, num_top)
+
+    monkeypatch.setattr(engine.model_runner, "score", counted)
+    asks = load(saved)
+    sequence = asks.add("x" * 63, make_params(max_tokens=0), Scoring(prompt=True))
+    [scores] = scores_of(asks).values()
+    assert [each.token_id for each in scores] == sequence.token_ids[1:]
+    assert sum(num_rows) == 62
+    assert max(num_rows) <= engine.model_runner.SCORED_AT_ONCE < 62
+
+
 def test_scores_cost_nothing_where_nobody_asks(saved: Path, monkeypatch: pytest.MonkeyPatch):
     num_rows = []
 

@@ -3,6 +3,7 @@
 import json
 import math
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -109,6 +110,17 @@ async def test_a_stream_is_server_sent_events_and_ends_with_done(served: Served)
     *events, done, rest = text.split("\n\n")
     assert (done, rest) == ("data: [DONE]", "")
     assert all(json.loads(event.removeprefix("data: "))["choices"] for event in events)
+
+
+async def test_no_text_can_end_a_line_of_a_stream(served: Served):
+    # Many clients part lines at all of these, and not only where the format does.
+    prompt = "a\n\rb\x0b\x0c\x1c\x85\u2028\u2029c"
+    body = {"prompt": prompt, "echo": True, "stream": True, "max_tokens": 1, "temperature": 0}
+    async with served.session.post(f"{served.url}/v1/completions", json=body) as response:
+        lines = (await response.text()).splitlines()
+    told = [json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: {")]
+    assert len(lines) == 2 * (len(told) + 1)
+    assert "".join(each["choices"][0]["text"] for each in told).startswith(prompt)
 
 
 @pytest.mark.parametrize("streamed", [False, True])
@@ -255,6 +267,28 @@ async def test_an_echo_brings_the_prompt_and_how_likely_it_was(saved: Path, mode
         joined = [value for each in told for value in getattr(each, name)]
         assert joined == getattr(logprobs, name)
     assert "".join(chunk.choices[0].text for chunk in chunks) == choice.text
+
+
+async def test_an_echos_logprobs_are_those_of_transformers(
+    saved: Path, served: Served, transformers: ModuleType
+):
+    judge = transformers.GPT2LMHeadModel.from_pretrained(saved).eval()
+    fields: dict[str, Any] = {"echo": True, "logprobs": 3, "max_tokens": 8, "temperature": 0.5}
+    completion = await complete(served, prompt=["To be, or not", "né 🤖"], seed=4, **fields)
+    for choice in completion.choices:
+        ids = ids_of(choice)
+        with torch.inference_mode():
+            expected = judge(torch.tensor([ids])).logits[0].log_softmax(-1)
+        logprobs = choice.logprobs
+        assert logprobs is not None
+        assert logprobs.token_logprobs is not None
+        assert logprobs.top_logprobs is not None
+        own = torch.tensor(logprobs.token_logprobs[1:])
+        by_judge = expected[range(len(ids) - 1), ids[1:]]
+        torch.testing.assert_close(own, by_judge, atol=1e-4, rtol=0)
+        for row, top in zip(expected, logprobs.top_logprobs[1:], strict=False):
+            told = sorted(top.values(), reverse=True)[:3]
+            assert told == pytest.approx(row.topk(3).values.tolist(), abs=1e-4)
 
 
 async def test_a_text_that_fills_the_context_can_be_scored_without_writing_more(served: Served):

@@ -175,6 +175,42 @@ async def test_413_for_a_file_above_the_bound_which_is_not_kept(models: Path):
     assert len(kept(models)) == 2
 
 
+async def test_a_form_may_come_in_any_pieces(served: Served):
+    body = (
+        b'--b\r\nContent-Disposition: form-data; name="purpose"\r\n\r\nfine-tune\r\n'
+        b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.txt"\r\n\r\n'
+        b"text\r\n--b--\r\n"
+    )
+    cut = body.index(b"-tune")
+
+    async def pieces():
+        yield body[:cut]
+        # The server has read the first before it gets the second.
+        await served.session.get(f"{served.url}/healthz")
+        yield body[cut:]
+
+    headers = {"Content-Type": "multipart/form-data; boundary=b"}
+    url = f"{served.url}/v1/files"
+    async with served.session.post(url, data=pieces(), headers=headers) as response:
+        assert response.status == 200, await response.text()
+
+
+@pytest.mark.parametrize(
+    "part",
+    [b"Bad Header", b": x", b"X: " + b"y" * 20_000, b"X: y\r\n" * 2000, b"Content-Type: \xff"],
+    ids=lambda part: part[:10],
+)
+async def test_a_form_that_is_damaged_is_refused_and_nothing_is_kept(
+    served: Served, models: Path, part: bytes
+):
+    body = b"--b\r\n" + part + b"\r\n\r\nx\r\n--b--\r\n"
+    headers = {"Content-Type": "multipart/form-data; boundary=b"}
+    url = f"{served.url}/v1/files"
+    async with served.session.post(url, data=body, headers=headers) as response:
+        assert response.status == 400
+    assert kept(models) == []
+
+
 async def test_an_upload_that_breaks_off_is_cleared_away(served: Served, models: Path):
     body = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.txt"\r\n\r\nhalf'
     headers = {"Content-Type": "multipart/form-data; boundary=b"}

@@ -5,7 +5,9 @@ A prompt that begins with "endless" is written without a bound: only what the se
 
 import asyncio
 import json
+import shutil
 import socket
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +49,50 @@ async def test_a_client_that_leaves_frees_its_slots_at_the_next_step(
         writer.close()
         await until_idle(engine)
         status, _ = await served.post("/v1/completions", prompt="x", n=16, max_tokens=1)
+        assert status == 200
+
+
+@pytest.mark.parametrize("path", ["/v1/completions", "/v1/files"])
+async def test_a_client_that_leaves_while_it_sends_leaves_nothing(models: Path, path: str):
+    form = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.txt"\r\n\r\nhalf'
+    kind = "multipart/form-data; boundary=b" if path == "/v1/files" else "application/json"
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\n"
+    async with serving(models, load=fake(), grace_s=DEADLINE_S) as served:
+        _, writer = await asyncio.open_connection("127.0.0.1", served.port)
+        writer.write(f"{head}Content-Length: 1000000\r\n\r\n".encode() + form)
+        await writer.drain()
+        # By then the server has the first half.
+        assert (await served.post("/v1/tokenize", text="x"))[0] == 200
+        writer.close()
+        # Were it still counted, this would wait out the grace time.
+        await stopped(served)
+    assert not [each for each in (models / ".files").iterdir() if each.name != "jobs"]
+
+
+async def test_a_client_that_leaves_while_a_model_is_loaded_gives_its_place_back(models: Path):
+    shutil.copytree(models / "tiny", models / "slow")
+    loading, go_on = threading.Event(), threading.Event()
+    load = fake()
+
+    def slowly(folder: Path, device: Any, **sizes: int) -> Any:
+        if folder.name == "slow":
+            loading.set()
+            assert go_on.wait(DEADLINE_S)
+        return load(folder, device, **sizes)
+
+    async with serving(models, load=slowly, max_requests=4) as served:
+        writer = await asked(served, model="slow", n=4)
+        assert await asyncio.to_thread(loading.wait, DEADLINE_S)
+        status, _ = await served.post("/v1/completions", prompt="x", max_tokens=1)
+        assert status == 429
+        writer.close()
+        async with asyncio.timeout(DEADLINE_S):
+            while status == 429:
+                status, _ = await served.post("/v1/completions", prompt="x", max_tokens=1)
+        assert status == 200
+        go_on.set()
+        # Whoever comes next has the model, which nobody writes with.
+        status, _ = await served.post("/v1/completions", prompt="x", model="slow", max_tokens=1)
         assert status == 200
 
 

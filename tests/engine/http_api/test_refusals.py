@@ -1,7 +1,9 @@
 """Every refusal, by its status: in OpenAI's shape, in a sentence, and to its client's exception."""
 
 import asyncio
+import errno
 import logging
+import socket
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,10 +11,11 @@ from typing import Any
 import aiohttp
 import openai
 import pytest
-from pydantic import SecretStr
+from pydantic import SecretStr, ValidationError
 
 from engine.errors import InvalidRequestError
 from engine.http_api import HttpOptions
+from engine.http_api.bodies import TokenizeRequest
 from tests.engine.http_api.serving import DEADLINE_S, Served, client_of, fake, serving
 from tests.engine.support import forever_a
 
@@ -81,6 +84,63 @@ async def test_400_for_a_body_that_is_no_json_object(served: Served, body: bytes
         refusal(await response.json())
 
 
+async def answer_to(served: Served, *sent: bytes) -> bytes:
+    """Send bytes over a socket of its own, and give the whole answer."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+    async with asyncio.timeout(DEADLINE_S):
+        for each in sent:
+            writer.write(each)
+        answer = await reader.read(65536)
+    writer.close()
+    return answer
+
+
+def head(path: str, length: int, *headers: str) -> bytes:
+    kind = "Content-Type: application/json"
+    lines = [f"POST {path} HTTP/1.1", "Host: localhost", kind, f"Content-Length: {length}"]
+    return "\r\n".join([*lines, *headers, "", ""]).encode()
+
+
+async def test_400_for_a_body_that_is_not_what_its_headers_say(served: Served):
+    headers = head("/v1/completions", 4, "Content-Encoding: gzip")
+    answer = await answer_to(served, headers, b"text")
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b'"damaged_body"' in answer
+
+
+async def test_a_body_full_of_faults_is_refused_at_its_first(served: Served):
+    # Each fault that is found costs microseconds, in which the event loop serves nobody.
+    with pytest.raises(ValidationError) as caught:
+        TokenizeRequest.model_validate({"ids": ["a"] * 1000})
+    assert caught.value.error_count() == 1
+    status, answer = await served.post("/v1/tokenize", ids=["a"] * 1000)
+    assert status == 400
+    assert refusal(answer)["message"].startswith("ids.0: input should be a valid integer")
+
+
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "1e999", "1" + "0" * 5000])
+async def test_400_for_a_number_that_is_none(served: Served, value: str):
+    body = f'{{"temperature": {value}}}'.encode()
+    answer = await answer_to(served, head("/v1/completions", len(body)), body)
+    assert answer.startswith(b"HTTP/1.1 400 ")
+
+
+@pytest.mark.parametrize("path", ["/v1/completions", "/v1/files"])
+async def test_408_for_a_body_that_never_comes_and_nothing_is_kept_of_it(models: Path, path: str):
+    form = (
+        b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.txt"\r\n\r\n'
+        + b"x" * 300_000
+    )
+    async with serving(models, stall_s=0.2) as server:
+        headers = head(path, 10**6).replace(b"application/json", b"multipart/form-data; boundary=b")
+        if path == "/v1/completions":
+            headers, form = head(path, 10**6), b'{"prompt": "'
+        answer = await answer_to(server, headers, form)
+        assert answer.startswith(b"HTTP/1.1 408 ")
+        assert b'"body_timeout"' in answer
+    assert not [each for each in (models / ".files").iterdir() if each.name != "jobs"]
+
+
 async def test_400_for_a_prompt_that_is_too_long_with_the_code_that_clients_look_for(
     served: Served,
 ):
@@ -116,6 +176,8 @@ async def test_401_without_the_token_and_with_a_wrong_one(models: Path):
         {"Host": "evil.example:8000"},
         {"Host": "[::1"},
         {"Host": "localhost.evil.example"},
+        {"Host": "localhost."},
+        {"Host": "[::ffff:192.0.2.1]"},
         {"Origin": "https://evil.example"},
         {"Origin": "null"},
         {"Origin": "http://127.0.0.1:1"},
@@ -130,7 +192,9 @@ async def test_403_for_what_a_web_page_could_send(served: Served, headers: dict[
         assert "Access-Control-Allow-Origin" not in response.headers
 
 
-@pytest.mark.parametrize("host", ["localhost:8000", "127.0.0.1", "[::1]:80", "LOCALHOST"])
+@pytest.mark.parametrize(
+    "host", ["localhost:8000", "127.0.0.1", "[::1]:80", "[0:0:0:0:0:0:0:1]", "LOCALHOST"]
+)
 async def test_every_name_of_this_machine_may_be_called_by(served: Served, host: str):
     async with served.session.get(f"{served.url}/v1/models", headers={"Host": host}) as response:
         assert response.status == 200
@@ -265,6 +329,25 @@ def dies_at(prompt: str, after: int) -> Any:
     return next_token
 
 
+async def test_507_when_the_disk_is_full_and_nothing_is_kept(
+    served: Served, models: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def full(path: Path, record: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    file = await served.openai.files.create(file=("a.txt", b"text"), purpose="fine-tune")
+    monkeypatch.setattr("engine.http_api.files.write_record", full)
+    monkeypatch.setattr("engine.http_api.job_records.write_record", full)
+    with pytest.raises(openai.InternalServerError, match="disk is full") as caught:
+        await served.openai.files.create(file=("b.txt", b"text"), purpose="fine-tune")
+    assert (caught.value.status_code, caught.value.code) == (507, "disk_full")
+    with pytest.raises(openai.InternalServerError, match="disk is full"):
+        await served.openai.fine_tuning.jobs.create(model="tiny", training_file=file.id)
+    assert [job async for job in served.openai.fine_tuning.jobs.list()] == []
+    kept = {each.name for each in (models / ".files").iterdir()}
+    assert kept == {file.id, "jobs"}
+
+
 async def test_503_when_the_engine_dies_and_for_who_comes_then(models: Path):
     async with serving(models, load=fake(dies_at("poison", 0))) as server:
         for prompt in ("poison", "next"):
@@ -320,6 +403,27 @@ async def test_the_log_has_a_line_for_a_request_and_nothing_that_was_said(
     assert any("GET (no route): 401" in line for line in ours)
     for secret in ("private", reply, SECRET):
         assert not any(secret in line for line in ours)
+
+
+async def test_a_damaged_request_is_logged_without_what_it_said(
+    served: Served, caplog: pytest.LogCaptureFixture
+):
+    headers = f"GET / HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {SECRET}\x00\r\n\r\n"
+    answer = await answer_to(served, headers.encode())
+    assert b" 400 " in answer.split(b"\r\n")[0]
+    assert "BadHttpMessage" in caplog.text
+    assert SECRET not in caplog.text
+
+
+async def test_a_request_that_names_no_host_asks_the_network_for_none(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+):
+    def asked() -> str:
+        raise AssertionError
+
+    monkeypatch.setattr(socket, "getfqdn", asked)
+    answer = await answer_to(served, b"GET /v1/models HTTP/1.0\r\n\r\n")
+    assert b" 403 " in answer.split(b"\r\n")[0]
 
 
 async def test_a_page_cannot_ask_before_it_sends(served: Served):
