@@ -8,9 +8,12 @@ scripts without spaces quick to encode.
 
 import re
 from collections.abc import Iterable
+from itertools import chain
 
 from codec.unicode16 import WHITE_SPACE
 
+_CONTRACTIONS = (b"'s", b"'d", b"'m", b"'t", b"'ll", b"'ve", b"'re")
+"""Pieces of their own, but only while they are whole."""
 _ASCII_END = 0x80
 _BMP_END = 0x10000
 _BEYOND_BMP = range(_BMP_END, 0x110000)
@@ -22,21 +25,21 @@ def part_pattern(tokens: Iterable[bytes]) -> re.Pattern[str]:
     """Return a pattern that cuts text into parts without a joint inside.
 
     It asks whether some token has the one character before a joint, and some token the other one
-    behind: that keeps more together than need be, and never less. Two more things stay together,
+    behind: that keeps more together than need be, and never less. Three more things stay together,
     because without them GPT-2's pattern would cut differently: white space with what follows it,
-    and an apostrophe with what precedes it.
+    an apostrophe with what precedes it, and what may be a contraction.
 
     Args:
         tokens: the bytes of each.
 
     >>> part_pattern([b"on", "öl".encode()]).findall("onnöl öö'n")
-    ['on', 'n', 'öl', ' ö', "ö'", 'n']
+    ['on', 'n', 'öl', ' ö', "ö'n"]
     """
-    before, behind = _joints(tokens)
+    before, behind = _joints(chain(tokens, _CONTRACTIONS))
     first, second = _class(before), _class(behind)
     space = _class(range(low, high + 1) for low, high in WHITE_SPACE)
-    chain = f"(?:[{first}{space}](?:(?=[{second}])|(?<=[{space}])(?=.)))*+."
-    return re.compile(f"(?s:{chain}(?:(?='){chain})*+)")
+    run = f"(?:[{first}{space}](?:(?=[{second}])|(?<=[{space}])(?=.)))*+."
+    return re.compile(f"(?s:{run}(?:(?='){run})*+)")
 
 
 def _joints(tokens: Iterable[bytes]) -> tuple[set[range], set[range]]:

@@ -103,7 +103,7 @@ def find_vocabulary(folder: Path) -> tuple[Path, Path]:
 def _read_encoder(path: Path) -> dict[str, int]:
     try:
         table = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         msg = f"cannot read the token table in {path}: {error}"
         raise VocabularyError(msg) from error
     if not (
@@ -145,4 +145,7 @@ def _merges(
         except KeyError as error:
             msg = f"{path}: the merge {line!r} needs the token {error}, which the table lacks"
             raise VocabularyError(msg) from error
+        if left + right == END_OF_TEXT:
+            msg = f"{path}: the merge {line!r} would make {END_OF_TEXT} of what a person wrote"
+            raise VocabularyError(msg)
     return merges

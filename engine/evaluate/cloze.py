@@ -112,6 +112,8 @@ def _question(path: Path, number: int, sentences: list[str], line: str) -> Quest
     before, _, after = cbt_line(query).partition(BLANK)
     text = " ".join([*sentences, before])
     kept = text.rstrip(" ")
+    if not kept:
+        raise InvalidDataError(path, number, f"there is no word before {BLANK}")
     return Question(
         line=number,
         before=kept,

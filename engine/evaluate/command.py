@@ -91,14 +91,15 @@ class Evaluate(ModelCommand):
         target = self._json_target()
         result = evaluate(self)
         text = json.dumps(as_json(result), indent=2, ensure_ascii=False) + "\n"
-        if self.json_file == STANDARD_OUTPUT:
-            sys.stdout.write(text)
-        elif target is not None:
-            target.write_text(text, encoding="utf-8")
+        # The table first: if the file cannot be written, hours of work are still to be seen.
         print(
             as_table(result),
             file=sys.stderr if self.json_file == STANDARD_OUTPUT else sys.stdout,
         )
+        if self.json_file == STANDARD_OUTPUT:
+            sys.stdout.write(text)
+        elif target is not None:
+            target.write_text(text, encoding="utf-8")
 
     def _json_target(self) -> Path | None:
         """Refuse a place that cannot be written before the work and not after it."""

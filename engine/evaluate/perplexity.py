@@ -42,12 +42,12 @@ def prepare_words(detokenize: Callable[[str], str], path: Path, setting: Setting
     """Prepare a text that comes in words: a detokenizer for its lines, perplexity per word.
 
     Raises:
-        InvalidDataError: there is no word in the file, or a byte is no text.
+        InvalidDataError: there is no word in the lines, or a byte is no text.
     """
     lines = read_text(path).removesuffix("\n").split("\n")[: setting.limit]
     words = sum(len(line.split()) for line in lines)
     if not words:
-        raise InvalidDataError(path, 1, "the file holds no word")
+        raise InvalidDataError(path, 1, f"the first {len(lines)} lines hold no word")
     original = "\n".join(lines) + "\n"
     units = Units(words + len(lines), len(original), len(original.encode()))
     text = "".join(detokenize(line) + "\n" for line in lines)

@@ -118,7 +118,7 @@ class Scorer:
             log_probs = of_chosen.double() - logits.logsumexp(dim=1).double()
             best = logits.argmax(dim=1) == chosen
             best_allowed = logits.masked_fill_(mask, -torch.inf).argmax(dim=1) == chosen
-            parts.append((log_probs.cpu(), best.cpu(), (best_allowed & ~mask[chosen]).cpu()))
+            parts.append((log_probs.cpu(), best.cpu(), best_allowed.cpu()))
         return tuple(torch.cat(column) for column in zip(*parts, strict=True))
 
 

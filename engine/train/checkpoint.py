@@ -29,8 +29,8 @@ class Progress:
         elapsed_s: wall time so far, over all its parts.
         held_out_nats: the loss on the held-out text after this step, nats per token; infinite
             where it was not measured.
-        best_nats: the lowest that was.
-        best_step: the step after which that was measured; 0: none was yet.
+        best_nats: the lowest that was, of those whose weights were kept.
+        best_step: the step after which that was measured; 0: none was kept yet.
         stale_evaluations: how many came after it.
     """
 
@@ -89,6 +89,11 @@ class Checkpoints:
     def save_best(self, weights: dict[str, Any], step: int) -> None:
         """Write the weights after a step; the checkpoint that names the step makes them count."""
         self._write(BEST_PATTERN.format(step), weights)
+
+    def remove(self) -> None:
+        """Remove the checkpoint: the run is over, and nothing goes on from it any more."""
+        (self._folder / CHECKPOINT_NAME).unlink(missing_ok=True)
+        _sync_folder(self._folder)
 
     def load_best(self, step: int) -> dict[str, Any]:
         """Return the weights after the step that a checkpoint calls the best.

@@ -113,7 +113,7 @@ class Training:
         self._saved_s = time.monotonic()
 
     def run(self, report: Callable[[StepReport], None]) -> Result:
-        """Train to the end.
+        """Train to the end; the weights that remain are then in the first process's model.
 
         Args:
             report: called in the first process after every step.
@@ -181,11 +181,14 @@ class Training:
         )
 
     def _look(self) -> float:
-        """Measure the held-out loss, and remember whether it is the best one."""
+        """Measure the held-out loss; who is patient remembers whether it is the best one."""
         progress = self.progress
         nats = held_out_nats(self._model, self._corpus, self._params.block_tokens, self._world)
         self._check_finite(nats)
         progress.held_out_nats = nats
+        if self._params.patience is None:
+            # Nothing keeps these weights, so a part of the run with patience can't go back to them.
+            return nats
         if nats < progress.best_nats:
             progress.best_nats, progress.best_step = nats, progress.step
             progress.stale_evaluations = 0
@@ -261,10 +264,11 @@ class Training:
         progress = self.progress
         nats = progress.held_out_nats
         progress.elapsed_s = time.monotonic() - self._began_s
-        self._world.wait_for_all()
-        if self._params.patience is not None:
+        if self._params.patience is not None and progress.best_step:
             nats = progress.best_nats
-            restore_weights(self._model, self._checkpoints.load_best(progress.best_step))
+            # The others have no use for them, and would look for files that the first one removes.
+            if self._world.is_first:
+                restore_weights(self._model, self._checkpoints.load_best(progress.best_step))
         return Result(progress, held_out_loss(self._corpus, nats), self._has_lost_patience)
 
 

@@ -52,13 +52,18 @@ class TrainingParams:
 
 
 def learning_rate(step: int, share_done: float, params: TrainingParams) -> float:
-    """Return the rate of a step: up in a line, then down along a cosine.
+    """Return the rate of a step: up in a line, then down along a cosine, and there it stays.
+
+    Args:
+        step: counted from 0.
+        share_done: of the run; above 1 where its time was cut short when it was stopped.
+        params: of the run.
 
     >>> params = TrainingParams(learning_rate=1.0, warmup_steps=0)
-    >>> [round(learning_rate(0, share, params), 3) for share in (0, 0.5, 1)]
-    [1.0, 0.525, 0.05]
+    >>> [round(learning_rate(0, share, params), 3) for share in (0, 0.5, 1, 2)]
+    [1.0, 0.525, 0.05, 0.05]
     """
     warm = min(1.0, (step + 1) / max(1, params.warmup_steps))
-    cosine = 0.5 * (1 + math.cos(math.pi * share_done))
+    cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, share_done)))
     lowest = LOWEST_RATE_SHARE
     return params.learning_rate * warm * (lowest + (1 - lowest) * cosine)

@@ -1,8 +1,8 @@
 """Owns one run of fine-tuning from end to end: text and a model in, a model folder out.
 
 While it runs, all that is its own stands in `.train` inside the new folder: the checkpoint and the
-table of losses. At the end the model is saved, the table, its picture and a summary are put beside
-it, and `.train` goes.
+table of losses. At the end the table, its picture and a summary are put into the folder, then the
+model, and `.train` goes. Wherever that is cut off, the same command does what is left of it.
 """
 
 import hashlib
@@ -63,7 +63,7 @@ def finetune(settings: TrainingSettings, source: Path, world: World) -> str:
             model, rank=settings.lora_rank, alpha=settings.lora_alpha, seed=settings.seed
         )
     scratch = settings.out / SCRATCH_NAME
-    checkpoints = Checkpoints(scratch, _run_name(settings, params, corpus))
+    checkpoints = Checkpoints(scratch, _run_name(settings, params, corpus, model))
     training = Training(model, corpus, params, checkpoints=checkpoints, world=world)
     summary = ""
     if world.is_first:
@@ -72,8 +72,11 @@ def finetune(settings: TrainingSettings, source: Path, world: World) -> str:
             result = training.run(_reporter(losses, samples, settings))
         if adapter is not None:
             adapter.merge()
-        save_model(model, source, settings.out, dtype=torch.float16)
         summary = _put_beside(settings, params, corpus, result, world)
+        save_model(model, source, settings.out, dtype=torch.float16)
+        # First the checkpoint: without the rest of the folder a run can't go on as it was.
+        checkpoints.remove()
+        shutil.rmtree(scratch)
     else:
         training.run(lambda _: None)
     world.wait_for_all()
@@ -192,15 +195,15 @@ def _put_beside(
     result: Result,
     world: World,
 ) -> str:
-    """Put table, picture and summary beside the model, remove the rest, return the summary."""
-    scratch, out = settings.out / SCRATCH_NAME, settings.out
+    """Put table, picture and summary where the model will be, and return the summary."""
+    out = settings.out
     progress = result.progress
     summary = {
         "held_out_nats_per_token": round(result.held_out.nats_per_token, 4),
         "held_out_bits_per_byte": round(result.held_out.bits_per_byte, 4),
         "train_tokens": len(corpus.train.ids),
         "steps": progress.step,
-        "best_step": progress.best_step,
+        "best_step": progress.best_step or None,
         "stopped_early": result.stopped_early,
         "wall_s": round(progress.elapsed_s),
         "processes": world.size,
@@ -216,16 +219,17 @@ def _put_beside(
         "seed": settings.seed,
     }
     text = json.dumps(summary, indent=2)
-    (scratch / "training.json").write_text(text + "\n", encoding="utf-8")
-    draw_losses(scratch / "losses.csv", scratch / "losses.png")
-    for name in ("losses.csv", "losses.png", "training.json"):
-        (scratch / name).replace(out / name)
-    shutil.rmtree(scratch)
+    # A copy: a run whose model then cannot be saved still needs its table.
+    shutil.copyfile(out / SCRATCH_NAME / "losses.csv", out / "losses.csv")
+    draw_losses(out / "losses.csv", out / "losses.png")
+    (out / "training.json").write_text(text + "\n", encoding="utf-8")
     return text
 
 
-def _run_name(settings: TrainingSettings, params: TrainingParams, corpus: Corpus) -> str:
-    """Name what a run's losses depend on.
+def _run_name(
+    settings: TrainingSettings, params: TrainingParams, corpus: Corpus, model: GPT2
+) -> str:
+    """Name what a run's losses depend on, and that its checkpoint does not hold.
 
     How long it may take, when it looks and when it saves is not among that, nor what trades memory
     for time: these may change between two parts of a run.
@@ -235,6 +239,9 @@ def _run_name(settings: TrainingSettings, params: TrainingParams, corpus: Corpus
     )
     lora = (settings.lora_rank, settings.lora_alpha) if settings.lora_rank else None
     digest = hashlib.sha256(f"{lasting} {settings.model} {settings.fresh} {lora}".encode())
+    for weight in model.parameters():
+        if not weight.requires_grad:
+            digest.update(weight.cpu().numpy().tobytes())
     for stream in (corpus.train, corpus.held_out):
         digest.update(stream.ids.numpy().tobytes())
         digest.update(stream.is_learnt.numpy().tobytes())

@@ -41,7 +41,8 @@ class TrainingSettings(ModelCommand):
     epochs: Annotated[float, Field(gt=0, le=1000)] = 2.0
     """Passes over the text."""
     max_minutes: Annotated[float, Field(gt=0)] | None = None
-    """End by then; the learning-rate schedule shrinks to fit."""
+    """Minutes of training, at most, reading the text apart; the learning-rate schedule shrinks to
+    fit."""
     batch_size: Annotated[int, Field(ge=1, le=1024)] = 4
     """Blocks in a batch."""
     accumulate: Annotated[int, Field(ge=1, le=1024)] = 1

@@ -63,7 +63,9 @@ def test_a_path_to_nothing_is_named(folder: Path):
         Tokenizer.from_files(folder / "vocab.json", folder / "gone.bpe")
 
 
-@pytest.mark.parametrize("content", [b"{", b"", b"\xff\xfe", b'{"a": 1'])
+@pytest.mark.parametrize(
+    "content", [b"{", b"", b"\xff\xfe", b'{"a": 1', b"[" * 10**5], ids=lambda value: repr(value[:9])
+)
 def test_a_damaged_token_table_is_named(folder: Path, content: bytes):
     (folder / "vocab.json").write_bytes(content)
     with pytest.raises(VocabularyError, match=r"cannot read the token table in .*vocab\.json"):
@@ -95,6 +97,14 @@ def test_a_line_that_is_no_merge_is_refused_with_the_line(folder: Path, line: st
     with (folder / "merges.txt").open("a", encoding="utf-8") as file:
         file.write(f"{line}\n")
     with pytest.raises(VocabularyError, match=rf"merges\.txt: the merge '{line}' needs the token"):
+        Tokenizer.from_folder(folder)
+
+
+def test_a_merge_that_would_make_end_of_text_of_ordinary_text_is_refused(folder: Path):
+    change_table(folder, lambda table: table.update({"<|endoftext": 261, "|>": 262}))
+    with (folder / "merges.txt").open("a", encoding="utf-8") as file:
+        file.write("<|endoftext |>\n")
+    with pytest.raises(VocabularyError, match=r"merges\.txt: the merge '<\|endoftext \|>' would"):
         Tokenizer.from_folder(folder)
 
 

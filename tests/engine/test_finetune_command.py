@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
@@ -19,15 +20,16 @@ import torch
 from engine.__main__ import main
 from engine.errors import ModelError
 from engine.loading import load_engine
+from engine.model import GPT2
 from engine.train import run as finetune_run
-from engine.train.checkpoint import CHECKPOINT_NAME
+from engine.train.checkpoint import CHECKPOINT_NAME, Checkpoints
 from engine.train.finetune import StepReport
 from engine.train.losses import LossLog
 from engine.weights import load_model, save_model
 from tests.engine.models import CPU, make_model
 from tests.engine.support import N_VOCAB, make_params
 from tests.engine.test_training_documents import export_of, said
-from tests.engine.training import DOCUMENTS, SMALL, KilledError
+from tests.engine.training import DOCUMENTS, SMALL, KilledError, fresh_model
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -225,15 +227,19 @@ def test_ctrl_c_is_told_with_how_to_go_on(
     assert [row[0] for row in rows_of(models / "new")[1:]] == [str(n) for n in range(1, 15)]
 
 
-@pytest.mark.parametrize("change", ["text", "seed"])
+@pytest.mark.parametrize("change", ["text", "seed", "base"])
 def test_finetune_does_not_mix_two_runs_in_one_model(
     models: Path, capsys: pytest.CaptureFixture[str], change: str
 ):
+    # Adapters mean nothing without the very weights that they were trained on.
+    options = ["--lora-rank", "2"] if change == "base" else []
     with killed_at(5), pytest.raises(KilledError):
-        finetune("--save-every-s", "0")
+        finetune("--save-every-s", "0", *options)
     if change == "text":
         Path("text.txt").write_text("one<|endoftext|>two" * 300, encoding="utf-8")
-    assert finetune(*(["--seed", "9"] if change == "seed" else [])) == 1
+    if change == "base":
+        save_model(fresh_model(3), models / "base", models / "base", dtype=torch.float32)
+    assert finetune(*options, *(["--seed", "9"] if change == "seed" else [])) == 1
     assert "checkpoint" in capsys.readouterr().err
 
 
@@ -277,6 +283,56 @@ def test_a_model_that_cannot_be_saved_is_not_trained_in_vain(
     with killed_at(*range(1, 15)):
         assert finetune() == 0
     assert (models / "new" / "losses.csv").read_text(encoding="utf-8") == before
+
+
+ENDING = {
+    "draw_losses": finetune_run,
+    "save_model": finetune_run,
+    "remove": Checkpoints,
+    "rmtree": shutil,
+}
+"""What a run does last, in this order."""
+
+
+@pytest.mark.parametrize("last", ENDING)
+def test_a_run_killed_while_it_ends_loses_neither_model_nor_table(
+    models: Path, monkeypatch: pytest.MonkeyPatch, last: str
+):
+    do = getattr(ENDING[last], last)
+
+    def do_then_die(*args: Any, **kwargs: Any) -> None:
+        do(*args, **kwargs)
+        # Saving a model clears away folders of its own.
+        if last != "rmtree" or Path(args[0]).name == ".train":
+            raise KilledError
+
+    assert finetune(name="whole") == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(ENDING[last], last, do_then_die)
+        with pytest.raises(KilledError):
+            finetune()
+    # Where nothing is left to do, the model is there, and that is what is told.
+    assert finetune() == (1 if last in ("remove", "rmtree") else 0)
+    assert measured(models / "new") == measured(models / "whole")
+    assert len(measured(models / "new")) == 1 + 14
+    for name in ("model.safetensors", "config.json"):
+        assert (models / "new" / name).read_bytes() == (models / "whole" / name).read_bytes()
+    assert (models / "new" / "training.json").exists()
+
+
+def test_the_model_appears_when_all_that_belongs_to_it_is_there(
+    models: Path, monkeypatch: pytest.MonkeyPatch
+):
+    beside: list[str] = []
+
+    def note_then_save(model: GPT2, source: Path, out: Path, *, dtype: torch.dtype) -> None:
+        beside.extend(path.name for path in out.iterdir())
+        save_model(model, source, out, dtype=dtype)
+
+    monkeypatch.setattr(finetune_run, "save_model", note_then_save)
+    assert finetune() == 0
+    assert {"losses.csv", "losses.png", "training.json"} <= set(beside)
+    assert "config.json" not in beside
 
 
 def test_a_run_that_does_not_fit_is_refused_with_the_numbers(

@@ -8,9 +8,12 @@ from engine.config import ModelConfig
 from engine.model import GPT2
 from engine.train.checkpoint import Checkpoints
 from engine.train.data import Corpus, build_corpus
+from engine.train.distributed import World
 from engine.train.documents import Document
 from engine.train.finetune import Result, StepReport, Training
+from engine.train.loss import held_out_nats
 from engine.train.params import TrainingParams
+from tests.engine.models import CPU
 from tests.engine.support import N_VOCAB, byte_tokenizer
 
 SMALL = ModelConfig(n_layer=2, n_head=2, n_embd=32, n_vocab=N_VOCAB, n_ctx=32)
@@ -73,3 +76,11 @@ def losses_of(
     losses = {said.step: said.loss for said in reports}
     assert len(losses) == len(reports)
     return losses
+
+
+def nats_of(model: GPT2, corpus: Corpus) -> float:
+    return held_out_nats(model, corpus, 16, World(CPU))
+
+
+def weights_of(model: GPT2) -> list[torch.Tensor]:
+    return [weight.detach().clone() for weight in model.parameters()]

@@ -80,6 +80,10 @@ def test_a_limit_takes_the_first_questions(measure: Measure):
     ("text", "sentence"),
     [
         ("1 One .\n3 Three .\n", "line 2: expected sentence 2 of a question, not '3 Three .'"),
+        (
+            "".join(f"{number} \n" for number in range(1, 21)) + "21 XXXXX .\ta\t\ta|b",
+            "line 21: there is no word before XXXXX",
+        ),
         (block("no blank", "a", "a|b"), "line 21: the query must hold XXXXX once"),
         (block("XXXXX or XXXXX", "a", "a|b"), "line 21: the query must hold XXXXX once"),
         (block("XXXXX .", "c", "a|b"), "line 21: expected: query, tab, answer, two tabs"),

@@ -68,6 +68,16 @@ def test_json_to_standard_output_is_json_and_nothing_else(
     assert "Penn Treebank" in said.err
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_a_result_that_cannot_be_written_is_still_shown(
+    args: list[str], capsys: pytest.CaptureFixture[str]
+):
+    assert main([*args, "--json", "/dev/full"]) == 1
+    said = capsys.readouterr()
+    assert "Penn Treebank" in said.out
+    assert said.err == "evaluate: [Errno 28] No space left on device\n"
+
+
 def test_a_part_of_the_data_is_marked_as_such(args: list[str], capsys: pytest.CaptureFixture[str]):
     assert main([*args, "--limit", "1", "--json", "-"]) == 0
     said = capsys.readouterr()

@@ -115,6 +115,11 @@ def test_a_limit_counts_lines_of_words_and_bytes_of_large_texts(measure: Measure
     assert measure("enwik8", "aé" * 20, limit=5).counts["bytes"] == 4
 
 
+def test_a_limit_that_reaches_no_word_is_told_as_such(measure: Measure):
+    with pytest.raises(InvalidDataError, match="the first 1 lines hold no word"):
+        measure("wikitext2", WIKITEXT, limit=1)
+
+
 @pytest.mark.parametrize(
     ("task", "data", "sentence"),
     [
