@@ -83,11 +83,12 @@ def _status_of(name: str, run: Callable[[], None]) -> int:
         status = 1
     except (EngineError, VocabularyError, ValueError, OSError, FloatingPointError) as error:
         status, said = 1, str(error)
-    except RuntimeError as error:
-        # By its name, since this command may do without PyTorch.
-        if type(error).__name__ != "OutOfMemoryError":
+    except (RuntimeError, MemoryError) as error:
+        # By name and words, since this command may do without PyTorch.
+        short = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+        if not short and "can't allocate memory" not in str(error):
             raise
-        status, said = 1, "the device is out of memory: use fewer slots or a smaller model"
+        status, said = 1, "memory is used up: take fewer slots, smaller batches or a smaller model"
     except KeyboardInterrupt:
         status = 130
     if said:

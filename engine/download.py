@@ -5,21 +5,18 @@ one that is coming in as `FILE.part`. Only when all are there does the folder ta
 a folder `NAME` is always a whole model. Killed at any moment, a download goes on where it stood.
 """
 
-import fcntl
 import hashlib
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import requests
 
 from engine.errors import EngineError, ModelError
 from engine.fetch import DownloadError, Patience, Progress, fetch, forget, size_bytes
+from engine.locks import alone_in
 from engine.releases import Release, ReleasedFile
 
 HUGGING_FACE = "https://huggingface.co"
-LOCK = "lock"
 MIB = 2**20
 SPARE_BYTES = MIB
 """What a file may have beyond the size in the table, which is there to stop an endless answer."""
@@ -76,10 +73,11 @@ def download(
     if folder.exists() and not is_whole(release, folder) and any(folder.iterdir()):
         msg = f"{folder} is there and is not the released {release.name}: move it away first."
         raise EngineError(msg)
-    with _locked(release, partial):
+    refusal = f"Another process is downloading {release.name} into {models}: wait for it or end it."
+    with alone_in(partial, refusal):
         # Another process may have finished while this one came to the lock.
         if is_whole(release, folder):
-            shutil.rmtree(partial)
+            shutil.rmtree(partial, ignore_errors=True)
             return folder
         _check_room(release, partial)
         with requests.Session() as session:
@@ -88,7 +86,6 @@ def download(
                     url = release.url(file, mirror)
                     _fetch_checked(session, url, file, partial, patience or Patience(), progress)
         partial.rename(folder)
-        (folder / LOCK).unlink()
     return folder
 
 
@@ -154,19 +151,3 @@ def _check_room(release: Release, partial: Path) -> None:
             f"{free // MIB} MiB are free there."
         )
         raise EngineError(msg)
-
-
-@contextmanager
-def _locked(release: Release, partial: Path) -> Iterator[None]:
-    """Make the folder and keep other processes out of it, until this one ends in whatever way."""
-    partial.mkdir(parents=True, exist_ok=True)
-    with (partial / LOCK).open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            msg = (
-                f"Another process is downloading {release.name} into {partial.parent}: "
-                f"wait for it or end it."
-            )
-            raise EngineError(msg) from None
-        yield

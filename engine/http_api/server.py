@@ -2,23 +2,20 @@
 
 import asyncio
 import contextlib
-import fcntl
 import logging
-import os
 import socket
-from collections.abc import AsyncIterator, Iterator, MutableMapping
-from pathlib import Path
+from collections.abc import AsyncIterator, MutableMapping
 from typing import Any
 
 from aiohttp import web
 
-from engine.errors import EngineError
 from engine.http_api import completions, file_routes, fine_tuning_routes, models
 from engine.http_api.door import Door, Places, door_key
 from engine.http_api.files import FileStore
 from engine.http_api.fine_tuning import FineTuning
 from engine.http_api.guard import answer_and_log, guard, name_request
 from engine.http_api.options import HttpOptions
+from engine.locks import alone_in
 from engine.model_pool import ModelPool
 
 log = logging.getLogger(__name__)
@@ -72,7 +69,10 @@ async def http_api(pool: ModelPool, options: HttpOptions) -> AsyncIterator[int]:
     )
     door = Door(pool, options, Places(options.max_requests), files, fine_tuning)
     async with contextlib.AsyncExitStack() as stack:
-        stack.enter_context(_alone_in(options.models / FILES_FOLDER))
+        folder = options.models / FILES_FOLDER
+        # Another server would take this one's jobs for those of a dead one.
+        refusal = f"Another HTTP server keeps its files in {folder}: give each its own --models."
+        stack.enter_context(alone_in(folder, refusal))
         await asyncio.to_thread(files.open)
         listening = await asyncio.to_thread(_listen, options)
         stack.callback(listening.close)
@@ -103,21 +103,6 @@ class _Discreet(logging.LoggerAdapter[logging.Logger]):
     def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, dict[str, Any]]:
         error = kwargs.get("exc_info")
         return f"{msg}: {type(error).__name__}" if error else msg, {}
-
-
-@contextlib.contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
-    """Keep other servers out, which would take this one's jobs for those of a dead one."""
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError:
-        msg = f"Another HTTP server keeps its files in {folder}: give each its own --models."
-        raise EngineError(msg) from None
-    finally:
-        os.close(lock)
 
 
 def _app(door: Door) -> web.Application:

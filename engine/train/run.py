@@ -18,6 +18,7 @@ from tqdm import tqdm
 from codec.bpe import Tokenizer
 from engine.config import ModelConfig
 from engine.errors import EngineError, InvalidRequestError
+from engine.locks import alone_in
 from engine.memory import MIB, available_bytes
 from engine.model import GPT2
 from engine.train.chat_export import NOTICE
@@ -68,7 +69,11 @@ def finetune(settings: TrainingSettings, source: Path, world: World) -> str:
     summary = ""
     if world.is_first:
         samples = _samples(settings, model, tokenizer)
-        with open_losses(scratch / "losses.csv", training.progress.step) as losses:
+        refusal = f"another process trains {settings.name} in {settings.models}: wait for it"
+        with (
+            alone_in(scratch, refusal),
+            open_losses(scratch / "losses.csv", training.progress.step) as losses,
+        ):
             result = training.run(_reporter(losses, samples, settings))
         if adapter is not None:
             adapter.merge()

@@ -20,6 +20,7 @@ import torch
 from engine.__main__ import main
 from engine.errors import ModelError
 from engine.loading import load_engine
+from engine.locks import alone_in
 from engine.model import GPT2
 from engine.train import run as finetune_run
 from engine.train.checkpoint import CHECKPOINT_NAME, Checkpoints
@@ -241,6 +242,14 @@ def test_finetune_does_not_mix_two_runs_in_one_model(
         save_model(fresh_model(3), models / "base", models / "base", dtype=torch.float32)
     assert finetune(*options, *(["--seed", "9"] if change == "seed" else [])) == 1
     assert "checkpoint" in capsys.readouterr().err
+
+
+def test_two_processes_do_not_train_one_model(models: Path, capsys: pytest.CaptureFixture[str]):
+    with alone_in(models / "new" / ".train", "not asked for twice"):
+        assert finetune() == 1
+    said = capsys.readouterr().err
+    assert said == "finetune: another process trains new in models: wait for it\n"
+    assert finetune() == 0
 
 
 def test_a_model_that_is_there_is_overwritten_only_when_asked(
