@@ -8,6 +8,8 @@ from typing import Any, Self
 from engine.errors import ModelError
 
 CONFIG_NAMES = ("config.json", "hparams.json")
+MAX_CONFIG_BYTES = 2**20
+"""Some hundred times what was ever published."""
 LARGEST = {"n_layer": 1000, "n_head": 2**16, "n_embd": 2**20, "n_vocab": 2**24, "n_ctx": 2**24}
 """Far above any GPT-2: a file that asks for more would exhaust memory before it is found out."""
 
@@ -65,6 +67,9 @@ class ModelConfig:
         """
         path = find_config(folder)
         try:
+            if path.stat().st_size > MAX_CONFIG_BYTES:
+                msg = f"it has {path.stat().st_size} bytes, and at most {MAX_CONFIG_BYTES} are read"
+                raise ValueError(msg)
             fields = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError) as error:
             msg = f"cannot read {path}: {error}"

@@ -6,6 +6,7 @@ Knows names and folders, but no door: whoever serves takes an engine for as long
 import asyncio
 import contextlib
 import logging
+import traceback
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Self
 import torch
 
 from engine.async_engine import AsyncEngine
+from engine.checkpoints.replacing import is_of_a_model
 from engine.errors import EngineError, MemoryShortError, ModelError, UnknownModelError
 from engine.llm_engine import LLMEngine
 from engine.loading import canonical_name, find_model, load_engine, model_folders, model_name
@@ -23,10 +25,11 @@ log = logging.getLogger(__name__)
 
 MAX_NAMED = 20
 """Known models that a refusal lists."""
-MODEL_FILES = ("*.json", "*.safetensors", "*.bin", "model.ckpt*", "merges.txt", "vocab.bpe")
-"""What a model is read from: when one of these changes, it was trained or fetched again."""
+MAX_READS = 3
+"""How often a model is read that is replaced meanwhile."""
 
 FileStamps = frozenset[tuple[str, int, int, int]]
+"""What tells the files of a model from those that are there after another training."""
 
 
 @dataclass(eq=False, slots=True)
@@ -41,13 +44,12 @@ class _Running:
     is_idle: asyncio.Event = field(default_factory=asyncio.Event)
     loading: asyncio.Task[AsyncEngine] | None = None
 
-    @property
-    def is_outdated(self) -> bool:
+    def is_outdated(self, folder: Path, now: FileStamps) -> bool:
+        # One that is being loaded stays: nobody would stop it, and its askers wait for it.
         if self.engine is None:
             return False
-        now = _stamps(self.folder)
         # While a folder is being replaced there may be nothing in it.
-        return bool(now) and now != self.stamps
+        return folder != self.folder or (bool(now) and now != self.stamps)
 
 
 class ModelPool:
@@ -128,7 +130,10 @@ class ModelPool:
         return all(engine.is_alive for engine in engines)
 
     def names(self) -> list[str]:
-        """Return what can be asked for now: the default model, then the others in ABC order."""
+        """Return what can be asked for now: the default model, then the others in ABC order.
+
+        It reads the disk, which may be slow: an event loop calls it in a thread.
+        """
         others = sorted(model_folders(self._models).keys() - {self.default_name})
         return [self.default_name, *others]
 
@@ -153,7 +158,7 @@ class ModelPool:
             UnknownModelError: there is no model of that name.
             EngineError: it cannot be loaded or does not fit into memory.
         """
-        running = self._find(name)
+        running = self._find(*await asyncio.to_thread(self._look_up, name))
         running.num_users += 1
         running.is_idle.clear()
         try:
@@ -165,10 +170,13 @@ class ModelPool:
             if running.num_users == 0:
                 running.is_idle.set()
 
-    def _find(self, name: str | None) -> _Running:
+    def _look_up(self, name: str | None) -> tuple[str, Path, FileStamps]:
         name, folder = self._folder_of(name)
+        return name, folder, _stamps(folder)
+
+    def _find(self, name: str, folder: Path, stamps: FileStamps) -> _Running:
         running = self._running.get(name)
-        if running is not None and (running.is_outdated or running.folder != folder):
+        if running is not None and running.is_outdated(folder, stamps):
             log.info("model %s has changed and is loaded anew", name)
             self._retire(running)
             running = None
@@ -209,9 +217,8 @@ class ModelPool:
 
     async def _make_room_and_load(self, running: _Running) -> LLMEngine:
         while True:
-            running.stamps = _stamps(running.folder)
             try:
-                return await asyncio.to_thread(self._load_in_thread, running.folder)
+                engine, running.stamps = await asyncio.to_thread(self._read, running.folder)
             except MemoryShortError as error:
                 spare = self._longest_unused()
                 if spare is not None and not self._closing:
@@ -222,7 +229,25 @@ class ModelPool:
                     others = f" ({', '.join(beside)} cannot be closed now)" if beside else ""
                     msg = f"The model {running.name} cannot be loaded{others}. {error}"
                     raise MemoryShortError(msg) from error
+            else:
+                return engine
             await asyncio.wait(self._closing.values(), return_when=asyncio.FIRST_COMPLETED)
+
+    def _read(self, folder: Path) -> tuple[LLMEngine, FileStamps]:
+        """Read a model, and again if it was replaced meanwhile: that may be half of each."""
+        num_reads = 0
+        while True:
+            stamps = _stamps(folder)
+            num_reads += 1
+            try:
+                engine = self._load_in_thread(folder)
+            except ModelError:
+                if num_reads == MAX_READS or _stamps(folder) == stamps:
+                    raise
+            else:
+                if num_reads == MAX_READS or _stamps(folder) == stamps:
+                    return engine, stamps
+                del engine
 
     def _load_in_thread(self, folder: Path) -> LLMEngine:
         try:
@@ -230,6 +255,8 @@ class ModelPool:
         except EngineError:
             raise
         except torch.OutOfMemoryError as error:
+            # What was read so far is in the frames of the error, which somebody may keep.
+            traceback.clear_frames(error.__traceback__)
             msg = f"The model {folder.name} does not fit into the memory of {self.device.type}."
             raise MemoryShortError(msg) from error
         except (ValueError, OSError) as error:
@@ -264,13 +291,15 @@ async def _stop(running: _Running) -> None:
 
 
 def _stamps(folder: Path) -> FileStamps:
-    """Return what tells the files of a model from those that are there after another training."""
     stamps = set()
-    with contextlib.suppress(OSError):
-        for pattern in MODEL_FILES:
-            for path in folder.glob(pattern):
+    try:
+        for path in folder.iterdir():
+            if is_of_a_model(path.name):
                 stat = path.stat()
                 stamps.add((path.name, stat.st_ino, stat.st_size, stat.st_mtime_ns))
+    except OSError:
+        # Half of them would look like another model.
+        return frozenset()
     return frozenset(stamps)
 
 

@@ -7,6 +7,8 @@ Written are `config.json` and `model.safetensors` as Hugging Face has them; ever
 
 import json
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -38,24 +40,35 @@ def load_model(folder: Path, *, device: torch.device, dtype: torch.dtype) -> GPT
         ModelError: a file is missing or damaged; a tensor is missing, extra or wrong-shaped; or the
             model was replaced by another while it was read.
     """
+    with unreplaced(folder):
+        config = ModelConfig.from_folder(folder)
+        with torch.device("meta"):
+            model = GPT2(config)
+        path, tensors = open_checkpoint(folder)
+        stored = _by_module_name(tensors, path)
+        tensors.clear()
+        head = stored.pop(HEAD, None)
+        _check(stored, dict(model.named_parameters()), path)
+        if head is not None:
+            _check_tied(head, stored[EMBEDDINGS])
+            del head
+        weights = {name: _read(name, stored.pop(name), device, dtype) for name in list(stored)}
+    model.load_state_dict(weights, assign=True)
+    return model.requires_grad_(requires_grad=False).eval()
+
+
+@contextmanager
+def unreplaced(folder: Path) -> Iterator[None]:
+    """See that what is read of a model folder meanwhile is all of one model.
+
+    Raises:
+        ModelError: it was replaced by another, or is no model folder.
+    """
     before = _version(folder)
-    config = ModelConfig.from_folder(folder)
-    with torch.device("meta"):
-        model = GPT2(config)
-    path, tensors = open_checkpoint(folder)
-    stored = _by_module_name(tensors, path)
-    tensors.clear()
-    head = stored.pop(HEAD, None)
-    _check(stored, dict(model.named_parameters()), path)
-    if head is not None:
-        _check_tied(head, stored[EMBEDDINGS])
-        del head
-    weights = {name: _read(name, stored.pop(name), device, dtype) for name in list(stored)}
+    yield
     if _version(folder) != before:
         msg = f"{folder} was replaced by another model while it was read: load it again"
         raise ModelError(msg)
-    model.load_state_dict(weights, assign=True)
-    return model.requires_grad_(requires_grad=False).eval()
 
 
 def save_model(model: GPT2, vocabulary_from: Path, folder: Path, *, dtype: torch.dtype) -> None:

@@ -9,17 +9,20 @@ import asyncio
 import contextlib
 import logging
 import time
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Coroutine
+from typing import Any, TypeVar
 
 from redis.exceptions import RedisError
 
 from engine.errors import EngineError, EngineStoppedError
 from engine.model_pool import ModelPool
+from engine.running_job import RunningJob
 from wire.jobs import Delta, Done, ErrorCode, Failed
 from wire.queue import Claimed, JobQueue, Progress
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 BEAT_S = 0.05
 """How often new text is written."""
@@ -33,43 +36,8 @@ RETRY_S = 0.5
 """Pause before Redis is tried again."""
 
 STEP_LOOP_DIED = "The engine's step loop has died; its log says why."
-CONTINUATION_BITS, CONTINUATION = 0xC0, 0x80
-"""How the bytes of a UTF-8 character after its first are known."""
 
 NOT_YOURS, GO_ON, CANCEL = 0, 1, 2
-
-
-@dataclass(eq=False, slots=True)
-class _RunningJob:
-    """A claimed job. `unsent` is text that Redis has not confirmed, from `sent_bytes` on."""
-
-    claimed: Claimed
-    text: bytearray = field(default_factory=bytearray)
-    sent_bytes: int = 0
-    cancelled: asyncio.Event = field(default_factory=asyncio.Event)
-    task: asyncio.Task[None] | None = None
-
-    @property
-    def job_id(self) -> str:
-        return self.claimed.job.job_id
-
-    def progress(self) -> Progress:
-        """Return what Redis has not confirmed, in whole characters.
-
-        A Redis that lost what was written last may have kept a part of a character.
-        """
-        start = self.sent_bytes
-        while 0 < start < len(self.text) and self.text[start] & CONTINUATION_BITS == CONTINUATION:
-            start -= 1
-        unsent = self.text[start:].decode()
-        return Progress(self.job_id, self.claimed.attempt, start, unsent)
-
-    def confirm(self, sent: Progress, verdict: int) -> None:
-        """Take Redis's word for how much it has."""
-        if verdict < 0:
-            self.sent_bytes = -verdict - 1
-        else:
-            self.sent_bytes = max(self.sent_bytes, sent.offset_bytes + len(sent.text.encode()))
 
 
 class _Outage:
@@ -108,7 +76,7 @@ class Worker:
         self._name = name
         self._num_slots = num_slots
         self._grace_s = grace_s
-        self._jobs: dict[str, _RunningJob] = {}
+        self._jobs: dict[str, RunningJob] = {}
         self._slot_freed = asyncio.Event()
         self._text_written = asyncio.Event()
         self._outage = _Outage()
@@ -129,7 +97,7 @@ class Worker:
             if stop.is_set():
                 # A claim under way may bring jobs, which have to be handed back like the others.
                 await claiming
-                await self._wind_down()
+                await self._wind_down(beating)
             for task in ended:
                 task.result()
         finally:
@@ -139,7 +107,7 @@ class Worker:
     async def _claim_loop(self, stop: asyncio.Event) -> None:
         while self._pool.is_alive and not stop.is_set():
             num_free = self._num_slots - len(self._jobs)
-            models = self._pool.names()
+            models = await asyncio.to_thread(self._pool.names)
             try:
                 claimed = await self._queue.claim(self._name, models, num_free, list(self._jobs))
                 self._outage.is_over()
@@ -153,20 +121,13 @@ class Worker:
             raise EngineStoppedError(STEP_LOOP_DIED)
 
     async def _wait_for_room_and_work(self, models: list[str], stop: asyncio.Event) -> None:
-        if len(self._jobs) < self._num_slots:
-            news = asyncio.create_task(self._queue.wait_for_work(IDLE_CLAIM_S, models))
-        else:
-            self._slot_freed.clear()
-            news = asyncio.create_task(self._slot_freed.wait())
-        stopping = asyncio.create_task(stop.wait())
-        try:
-            await asyncio.wait(
-                (news, stopping), timeout=IDLE_CLAIM_S + 1, return_when=asyncio.FIRST_COMPLETED
-            )
-            if news.done():
-                await news
-        finally:
-            await _cancel(news, stopping)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(IDLE_CLAIM_S + 1):
+                if len(self._jobs) < self._num_slots:
+                    await _unless(stop, self._queue.wait_for_work(IDLE_CLAIM_S, models))
+                else:
+                    self._slot_freed.clear()
+                    await _unless(stop, self._slot_freed.wait())
 
     async def _beat_loop(self) -> None:
         while self._pool.is_alive:
@@ -186,7 +147,7 @@ class Worker:
                 self._heed(job, progress, verdict)
         raise EngineStoppedError(STEP_LOOP_DIED)
 
-    def _heed(self, job: _RunningJob, sent: Progress, verdict: int) -> None:
+    def _heed(self, job: RunningJob, sent: Progress, verdict: int) -> None:
         if verdict == NOT_YOURS:
             # A job that ended while the beat was under way is nobody's either: nothing is lost.
             self._drop(job)
@@ -198,22 +159,22 @@ class Worker:
             job.cancelled.set()
 
     def _start(self, claimed: Claimed) -> None:
-        job = _RunningJob(claimed)
+        job = RunningJob(claimed)
         self._jobs[job.job_id] = job
         job.task = asyncio.create_task(self._serve(job))
 
-    def _drop(self, job: _RunningJob) -> None:
+    def _drop(self, job: RunningJob) -> None:
         if job.task is not None:
             job.task.cancel()
         self._forget(job)
 
-    def _forget(self, job: _RunningJob) -> None:
+    def _forget(self, job: RunningJob) -> None:
         # By now the id may stand for a later attempt of the same job.
         if self._jobs.get(job.job_id) is job:
             del self._jobs[job.job_id]
             self._slot_freed.set()
 
-    async def _serve(self, job: _RunningJob) -> None:
+    async def _serve(self, job: RunningJob) -> None:
         """Run one job to its last word."""
         claimed = job.claimed
         outcome: Done | Failed
@@ -229,10 +190,15 @@ class Worker:
             _log_outcome(job.job_id, claimed.attempt, outcome)
         self._forget(job)
 
-    async def _listen(self, job: _RunningJob) -> Done | Failed:
+    async def _listen(self, job: RunningJob) -> Done | Failed:
         wanted = job.claimed.job
         try:
-            async with self._pool.use(wanted.model) as engine:
+            async with contextlib.AsyncExitStack() as stack:
+                entering = stack.enter_async_context(self._pool.use(wanted.model))
+                # To load it may take minutes.
+                engine = await _unless(job.cancelled, entering)
+                if engine is None:
+                    return job.cancelled_unbegun(wanted.model or self._pool.default_name)
                 events = engine.generate(
                     wanted.prompt,
                     wanted.params,
@@ -252,7 +218,7 @@ class Worker:
             return Failed(code=error.code, message=str(error))
         raise EngineStoppedError(STEP_LOOP_DIED)
 
-    async def _finish(self, job: _RunningJob, outcome: Done | Failed) -> bool:
+    async def _finish(self, job: RunningJob, outcome: Done | Failed) -> bool:
         """Write the last word, as often as it takes. Return False when the job is another's."""
         while True:
             progress = job.progress()
@@ -266,13 +232,15 @@ class Worker:
                 return verdict == GO_ON
             job.confirm(progress, verdict)
 
-    async def _wind_down(self) -> None:
+    async def _wind_down(self, beating: asyncio.Task[None]) -> None:
         tasks = [job.task for job in self._jobs.values() if job.task]
         if tasks:
             await asyncio.wait(tasks, timeout=self._grace_s)
         left = list(self._jobs.values())
         for job in left:
             self._drop(job)
+        # A beat that came after the farewell would be a sign of life.
+        await _cancel(beating)
         # With a Redis that is away their leases lapse, which hands them on as well.
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FAREWELL_S):
@@ -280,7 +248,7 @@ class Worker:
                 with contextlib.suppress(RedisError):
                     await self._queue.leave(self._name)
 
-    async def _hand_back(self, job: _RunningJob) -> None:
+    async def _hand_back(self, job: RunningJob) -> None:
         with contextlib.suppress(RedisError):
             await self._queue.release(self._name, job.job_id, job.claimed.attempt)
 
@@ -307,6 +275,16 @@ async def _wait(event: asyncio.Event, timeout_s: float) -> None:
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(timeout_s):
             await event.wait()
+
+
+async def _unless(stop: asyncio.Event, doing: Coroutine[Any, Any, T]) -> T | None:
+    """Return what `doing` gives, or None where `stop` was set sooner; then it is cancelled."""
+    task, stopping = asyncio.create_task(doing), asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait((task, stopping), return_when=asyncio.FIRST_COMPLETED)
+        return task.result() if task.done() else None
+    finally:
+        await _cancel(task, stopping)
 
 
 async def _cancel(*tasks: asyncio.Task[Any]) -> None:

@@ -8,7 +8,13 @@ import torch
 from torch import Tensor
 
 from engine.checkpoints.pickles import check_pickle
-from engine.checkpoints.stored import DamagedError, StoredTensor, StoredTensors, reading
+from engine.checkpoints.stored import (
+    DamagedError,
+    StoredTensor,
+    StoredTensors,
+    check_ordinary,
+    reading,
+)
 
 MAX_PICKLE_BYTES = 16 * 2**20
 """The pickle of the largest GPT-2 has some 60 KiB: it names tensors and holds none."""
@@ -26,6 +32,7 @@ def read_pytorch(path: Path) -> StoredTensors:
         ModelError: the file is damaged, or holds anything but a table of tensors.
     """
     with reading(path):
+        check_ordinary(path)
         is_zip = zipfile.is_zipfile(path)
         if is_zip:
             _check_zip(path)

@@ -23,6 +23,15 @@ AT_FDCWD = -100
 RENAME_EXCHANGE = 2
 
 
+def is_of_a_model(name: str) -> bool:
+    """Tell whether a file of that name makes up a model.
+
+    >>> is_of_a_model("model-00001-of-00002.safetensors"), is_of_a_model("training.json")
+    (True, False)
+    """
+    return any(fnmatch(name, pattern) for pattern in MODEL_FILES)
+
+
 def replace_model(new: Path, folder: Path) -> None:
     """Put the model in `new` into the place of the one in `folder`, with all else that lies there.
 
@@ -55,7 +64,7 @@ def replace_model(new: Path, folder: Path) -> None:
 def _carry_along(folder: Path, new: Path) -> None:
     # Links, not moves: until the swap, and if it never comes, the old folder has to stay whole.
     def skip(at: str, names: list[str]) -> set[str]:
-        return set(filter(_is_of_a_model, names)) if Path(at) == folder else set()
+        return set(filter(is_of_a_model, names)) if Path(at) == folder else set()
 
     def link(source: str, target: str) -> None:
         try:
@@ -80,16 +89,12 @@ def _replace_each(new: Path, folder: Path) -> None:
     for name in CONFIG_NAMES:
         (folder / name).unlink(missing_ok=True)
     for path in folder.iterdir():
-        if _is_of_a_model(path.name):
+        if is_of_a_model(path.name):
             path.unlink()
-    files = [path for path in new.iterdir() if _is_of_a_model(path.name)]
+    files = [path for path in new.iterdir() if is_of_a_model(path.name)]
     for path in sorted(files, key=lambda path: path.name in CONFIG_NAMES):
         path.replace(folder / path.name)
     _flush(folder)
-
-
-def _is_of_a_model(name: str) -> bool:
-    return any(fnmatch(name, pattern) for pattern in MODEL_FILES)
 
 
 def _flush(path: Path) -> None:

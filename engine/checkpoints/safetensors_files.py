@@ -6,7 +6,16 @@ from typing import Any
 
 from safetensors import safe_open
 
-from engine.checkpoints.stored import StoredTensor, StoredTensors, reading
+from engine.checkpoints.stored import (
+    DamagedError,
+    StoredTensor,
+    StoredTensors,
+    check_ordinary,
+    reading,
+)
+
+MAX_HEADER_BYTES = 16 * 2**20
+"""That of the largest GPT-2 has some 60 KiB. The library reads up to 100 MB, which takes GBs."""
 
 
 def read_safetensors(path: Path) -> StoredTensors:
@@ -16,6 +25,8 @@ def read_safetensors(path: Path) -> StoredTensors:
         ModelError: the file is damaged or cannot be read.
     """
     with reading(path):
+        check_ordinary(path)
+        _check_header(path)
         file: Any = safe_open(path, framework="pt")
         return {
             name: StoredTensor(
@@ -23,3 +34,11 @@ def read_safetensors(path: Path) -> StoredTensors:
             )
             for name in file.keys()  # noqa: SIM118 - the handle is no mapping
         }
+
+
+def _check_header(path: Path) -> None:
+    with path.open("rb") as file:
+        header_bytes = int.from_bytes(file.read(8), "little")
+    if header_bytes > MAX_HEADER_BYTES:
+        msg = f"its header has {header_bytes} bytes, and at most {MAX_HEADER_BYTES} are read"
+        raise DamagedError(msg)

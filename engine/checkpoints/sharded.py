@@ -16,12 +16,14 @@ def read_sharded(index: Path, read_shard: Callable[[Path], StoredTensors]) -> St
     """
     with reading(index):
         shard_of = _weight_map(index)
+    listed: dict[str, set[str]] = {}
+    for name, shard in shard_of.items():
+        listed.setdefault(shard, set()).add(name)
     tensors: StoredTensors = {}
-    for shard in sorted(set(shard_of.values())):
+    for shard in sorted(listed):
         held = read_shard(index.parent / shard)
-        listed = {name for name, home in shard_of.items() if home == shard}
         with reading(index):
-            _check_agreement(shard, held.keys(), listed)
+            _check_agreement(shard, held.keys(), listed[shard])
         tensors |= held
     return tensors
 

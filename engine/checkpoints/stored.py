@@ -5,6 +5,7 @@ not belong is told before memory is spent on it.
 """
 
 import json
+import stat
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -75,6 +76,18 @@ def reading(path: Path) -> Iterator[None]:
         reason, *_ = str(error).strip().splitlines() or [type(error).__name__]
         msg = f"cannot read {path}: {reason.rstrip('.:'):.{MAX_REASON_CHARS}}"
         raise ModelError(msg) from error
+
+
+def check_ordinary(path: Path) -> None:
+    """See that a file can be opened and has an end; at a pipe one would wait for ever.
+
+    Raises:
+        DamagedError: it is a pipe, a device, or a folder.
+        OSError: it is not there.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):
+        msg = "it is no ordinary file"
+        raise DamagedError(msg)
 
 
 def read_json_table(path: Path) -> dict[str, Any]:

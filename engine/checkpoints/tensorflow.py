@@ -19,7 +19,13 @@ from torch import Tensor
 
 from engine.checkpoints.crc32c import masked_crc32c
 from engine.checkpoints.protocol_buffers import Fields, read_fields
-from engine.checkpoints.stored import DamagedError, StoredTensor, StoredTensors, reading
+from engine.checkpoints.stored import (
+    DamagedError,
+    StoredTensor,
+    StoredTensors,
+    check_ordinary,
+    reading,
+)
 from engine.checkpoints.table import read_table
 
 MAX_INDEX_BYTES = 16 * 2**20
@@ -96,6 +102,7 @@ def read_tensorflow(index: Path) -> StoredTensors:
         path = index.with_name(f"{stem}.data-{number:05d}-of-{num_shards:05d}")
         held = sorted((entry for entry in entries if entry.shard == number), key=_place)
         with reading(path):
+            check_ordinary(path)
             size_bytes = path.stat().st_size
             _check_places(held, size_bytes)
             data = torch.from_file(str(path), shared=False, size=size_bytes, dtype=torch.uint8)
@@ -107,6 +114,7 @@ def read_tensorflow(index: Path) -> StoredTensors:
 
 
 def _read_index(index: Path) -> tuple[list[_Entry], int]:
+    check_ordinary(index)
     size_bytes = index.stat().st_size
     if size_bytes > MAX_INDEX_BYTES:
         msg = f"it has {size_bytes} bytes, and at most {MAX_INDEX_BYTES} are read"

@@ -81,6 +81,13 @@ def test_a_damaged_config_is_named(folder: Path, content: str | bytes):
         ModelConfig.from_folder(folder)
 
 
+def test_a_config_of_absurd_size_is_not_read(folder: Path):
+    with (folder / "config.json").open("wb") as file:
+        file.truncate(2**40)
+    with pytest.raises(ModelError, match=r"config\.json: it has 1099511627776 bytes, and at most"):
+        ModelConfig.from_folder(folder)
+
+
 @pytest.mark.parametrize(
     ("fields", "said"),
     [

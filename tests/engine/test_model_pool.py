@@ -301,6 +301,76 @@ async def test_a_folder_that_is_empty_for_a_moment_closes_nothing(models, load):
         assert pool.names()[0] == "tiny"
 
 
+class Replaced(FakeLoader):
+    """Finds some models replaced, whole or half, by the time that they are read."""
+
+    while_read: dict[str, list[Exception | None]]
+
+    def check(self, folder: Path) -> None:
+        if self.while_read.get(folder.name):
+            reason = self.while_read[folder.name].pop(0)
+            write_model(folder.parent, folder.name, f"as of {len(self.while_read[folder.name])}")
+            if reason:
+                raise reason
+
+
+@pytest.mark.parametrize("reason", [None, ModelError("cut off")], ids=["mixed", "half"])
+async def test_a_model_that_is_replaced_while_it_is_read_is_read_again(models, reason):
+    load = Replaced({"tiny": says("tiny"), "notes": says("the new one")})
+    load.while_read = {"notes": [reason]}
+    async with make_pool(models, load) as pool:
+        assert await ask(pool, "notes") == "the new one"
+        loaded = ["tiny", "notes", "notes"] if reason is None else ["tiny", "notes"]
+        assert load.loaded == loaded
+        assert await ask(pool, "notes") == "the new one"
+    assert load.loaded == loaded
+
+
+async def test_a_model_that_does_not_come_to_rest_is_told_so(models):
+    load = Replaced({"tiny": says("tiny")})
+    load.while_read = {"notes": [ModelError("cut off")] * 100}
+    async with make_pool(models, load) as pool:
+        with pytest.raises(ModelError, match="cut off"):
+            await ask(pool, "notes")
+    assert len(load.while_read["notes"]) > 90
+
+
+async def test_a_model_whose_folder_moves_while_it_is_loaded_leaves_nothing_running(models):
+    write_model(models, "gpt2-xl")
+    load = FakeLoader({"tiny": says("x"), "gpt2-xl": says("old"), "1558M": says("new")})
+    async with make_pool(models, load) as pool:
+        load.gate.clear()
+        leaver = asyncio.create_task(ask(pool, "1558M"))
+        await loading(load)
+        write_model(models, "1558M")
+        second = asyncio.create_task(ask(pool, "1558M"))
+        while sum(each.num_users for each in [*pool._running.values(), *pool._closing]) < 2:
+            await asyncio.sleep(0.001)
+        leaver.cancel()
+        await asyncio.gather(leaver, return_exceptions=True)
+        load.gate.set()
+        await second
+        assert await ask(pool, "1558M") == "new"
+    assert not [each for each in threading.enumerate() if each.name == "engine"]
+
+
+async def test_what_a_load_had_read_when_memory_ran_out_is_let_go(models):
+    read: list[weakref.ref[threading.Event]] = []
+
+    class RunsOut(FakeLoader):
+        def check(self, folder: Path) -> None:
+            if folder.name == "notes":
+                weights = threading.Event()
+                read.append(weakref.ref(weights))
+                raise torch.OutOfMemoryError("CUDA")
+
+    async with make_pool(models, RunsOut({"tiny": says("tiny")})) as pool:
+        with pytest.raises(MemoryShortError) as caught:
+            await pool.get("notes")
+        [weights] = read
+        assert weights() is None, f"{caught.value} still holds what was read"
+
+
 class Damaged(FakeLoader):
     """Cannot load some models, each for a reason of its own."""
 

@@ -1,6 +1,7 @@
 """The Redis door: a real queue on a real server, a real engine thread, and a fake model."""
 
 import asyncio
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,9 +10,10 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from engine import model_pool
 from engine.async_engine import AsyncEngine
 from engine.errors import EngineStoppedError, ModelError
-from engine.worker import _RunningJob
+from engine.running_job import RunningJob
 from sandbox.redis_server import RedisServer
 from tests.engine.pools import FakeLoader, make_pool, write_model
 from tests.engine.serving import (
@@ -27,7 +29,16 @@ from tests.engine.serving import (
     until,
 )
 from tests.engine.support import forever_a, replies
-from tests.wire.support import MODELS, PREFIX, ROOMY, lapse, make_done, make_job, record_of
+from tests.wire.support import (
+    MODELS,
+    PREFIX,
+    ROOMY,
+    expire,
+    lapse,
+    make_done,
+    make_job,
+    record_of,
+)
 from wire.connection import connect
 from wire.jobs import Done, ErrorCode, Failed, FinishReason, Job
 from wire.queue import Admission, Claimed, JobQueue, JobState, Progress
@@ -226,16 +237,96 @@ async def test_a_job_stopped_while_its_model_is_loaded_ends_as_cancelled(
             return load.num_loading == 1
 
         await until(is_loading)
-        assert await queue.cancel("1")
-        load.gate.set()
-        record = await ended(queue, "1")
+        try:
+            assert await queue.cancel("1")
+            record = await ended(queue, "1")
+        finally:
+            load.gate.set()
     assert isinstance(record.outcome, Done)
-    assert record.outcome.finish_reason is FinishReason.CANCELLED
+    done = record.outcome
+    assert (done.finish_reason, done.model_name) == (FinishReason.CANCELLED, "large")
+    assert (done.usage.completion_tokens, done.usage.first_token_ms) == (0, None)
+
+
+async def test_a_job_whose_time_is_up_while_its_model_is_loaded_gives_its_slot_away(
+    queue: JobQueue, redis: Redis, tmp_path: Path
+):
+    write_model(tmp_path, "tiny")
+    write_model(tmp_path, "large")
+    load = FakeLoader({"tiny": replies({"hi": "x"}), "large": forever_a})
+    async with running_worker(queue, make_pool(tmp_path, load), num_slots=1):
+        load.gate.clear()
+        await submit(queue, "1", "endless", model="large")
+
+        async def is_loading() -> bool:
+            return load.num_loading == 1
+
+        await until(is_loading)
+        try:
+            await expire(redis, "1")
+            await queue.tick()
+            await submit(queue, "2", "hi", user_id="bob")
+            assert (await ended(queue, "2")).text == "x"
+        finally:
+            load.gate.set()
+        late = await record_of(queue, "1")
+    assert isinstance(late.outcome, Failed)
+    assert (late.outcome.code, late.attempt) == (ErrorCode.DEADLINE, 1)
+
+
+async def test_a_stop_while_a_model_is_loaded_hands_its_job_back_and_waits_for_no_load(
+    queue: JobQueue, tmp_path: Path
+):
+    write_model(tmp_path, "tiny")
+    write_model(tmp_path, "large")
+    load = FakeLoader({"tiny": forever_a, "large": forever_a})
+    async with running_worker(queue, make_pool(tmp_path, load)) as running:
+        load.gate.clear()
+        await submit(queue, "1", "endless", model="large")
+
+        async def is_loading() -> bool:
+            return load.num_loading == 1
+
+        await until(is_loading)
+        try:
+            await running.stopped()
+        finally:
+            load.gate.set()
+    record = await record_of(queue, "1")
+    assert (record.state, record.attempt) == (JobState.WAITING, 0)
+
+
+async def test_a_disk_that_does_not_answer_holds_up_no_reply(
+    queue: JobQueue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    write_model(tmp_path, "tiny")
+    asked, answers = threading.Event(), threading.Event()
+
+    def hangs(models: Path) -> dict[str, Path]:
+        asked.set()
+        assert answers.wait(DEADLINE_S), "the disk was never let go"
+        return {}
+
+    load = FakeLoader({"tiny": forever_a}, pace_s=0.001)
+    await submit(queue, "1", "endless")
+    async with running_worker(queue, make_pool(tmp_path, load)):
+        await has_text(queue, "1")
+        monkeypatch.setattr(model_pool, "model_folders", hangs)
+        try:
+
+            async def is_asked() -> bool:
+                return asked.is_set()
+
+            await until(is_asked)
+            length = len((await record_of(queue, "1")).text)
+            await has_text(queue, "1", "a" * (length + 50))
+        finally:
+            answers.set()
 
 
 async def test_redis_may_ask_again_from_inside_a_character():
     claimed = Claimed(make_job("1"), attempt=1, waited_ms=0, suspect=False)
-    job = _RunningJob(claimed, bytearray("né🤖o".encode()))
+    job = RunningJob(claimed, bytearray("né🤖o".encode()))
     for num_kept, expected in enumerate(
         ["né🤖o", "é🤖o", "é🤖o", "🤖o", "🤖o", "🤖o", "🤖o", "o", ""]
     ):
@@ -304,6 +395,43 @@ async def test_a_job_that_was_claimed_while_the_stop_came_is_handed_back_too(red
     assert (record.state, record.attempt) == (JobState.WAITING, 0)
     [claimed] = await queue.claim("e2", MODELS, 1, [])
     assert not claimed.suspect
+
+
+class LateBeat(EndlessQueue):
+    """The real queue; from some time on a beat arrives just behind the farewell."""
+
+    def __init__(self, redis: Redis) -> None:
+        super().__init__(redis)
+        self.is_slow, self.is_under_way, self.has_left, self.is_over = (
+            asyncio.Event() for _ in range(4)
+        )
+
+    async def beat(self, engine: str, progress: Sequence[Progress]) -> list[int]:
+        if not self.is_slow.is_set():
+            return await super().beat(engine, progress)
+        self.is_under_way.set()
+        try:
+            await self.has_left.wait()
+            return await super().beat(engine, progress)
+        finally:
+            self.is_over.set()
+
+    async def leave(self, engine: str) -> None:
+        await super().leave(engine)
+        self.has_left.set()
+        await self.is_over.wait()
+
+
+async def test_an_engine_that_has_left_gives_no_sign_of_life(redis: Redis):
+    queue = LateBeat(redis)
+    await submit(queue, "1", "endless")
+    async with serving(queue, forever_a) as running:
+        await has_text(queue, "1")
+        queue.is_slow.set()
+        async with asyncio.timeout(DEADLINE_S):
+            await queue.is_under_way.wait()
+        await running.stopped()
+    assert (await queue.tick()).num_engines == 0
 
 
 async def take_over(queue: JobQueue, redis: Redis, job_id: str) -> Claimed:

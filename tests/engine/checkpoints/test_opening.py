@@ -1,5 +1,6 @@
 """Folders in each format hold the same model; the best of several formats is taken."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -46,6 +47,34 @@ def test_the_best_format_in_a_folder_is_taken(tmp_path: Path):
         (folder / "checkpoint").unlink(missing_ok=True)
     with pytest.raises(ModelError, match=rf"{folder} holds no weights: model\.safetensors is miss"):
         open_checkpoint(folder)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ("sharded safetensors", "model-00002-of-00002.safetensors"),
+        ("sharded pytorch", "pytorch_model-00002-of-00002.bin"),
+        ("openai", "model.ckpt.index"),
+        ("openai", "model.ckpt.data-00000-of-00001"),
+    ],
+)
+@pytest.mark.timeout(20)
+def test_a_pipe_in_the_place_of_weights_is_not_waited_for(kind: Kind, name: str, tmp_path: Path):
+    folder = write_folder(kind, tmp_path / "model")
+    assert (folder / name).is_file(), sorted(path.name for path in folder.iterdir())
+    (folder / name).unlink()
+    (folder / "checkpoint").unlink(missing_ok=True)
+    os.mkfifo(folder / name)
+    with pytest.raises(ModelError, match=rf"cannot read .*{name}: it is no ordinary file"):
+        open_checkpoint(folder)
+
+
+def test_a_header_of_absurd_size_is_not_read(tmp_path: Path):
+    with (tmp_path / "model.safetensors").open("wb") as file:
+        file.write((2**26).to_bytes(8, "little"))
+        file.truncate(2**27)
+    with pytest.raises(ModelError, match=r"safetensors: its header has 67108864 bytes, and at mo"):
+        open_checkpoint(tmp_path)
 
 
 def test_a_damaged_file_of_the_best_format_is_not_passed_over(tmp_path: Path):
