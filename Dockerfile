@@ -27,6 +27,11 @@ COPY wire wire
 COPY codec codec
 COPY engine engine
 COPY models/demo models/demo
-RUN python -c "import engine.__main__"
+# A new volume that is mounted here takes its owner from it.
+ENV OVID_WATERMARK_KEY_FILE=/state/watermark-key
+RUN install --directory --owner=ovid --mode=0700 /state
+# Each command is imported only when it is called, and none may fail for want of a package then.
+RUN python -c "import engine.http_api, pkgutil; from engine.__main__ import COMMANDS; \
+    print([pkgutil.resolve_name(each) for each in COMMANDS.values()])"
 USER ovid
 CMD ["python", "-m", "engine", "serve"]

@@ -26,6 +26,7 @@ COMMANDS = {
     "chat": "engine.commands.chat:Chat",
     "download": "engine.commands.download:Download",
     "finetune": "engine.train.command:Finetune",
+    "verify": "engine.commands.verify:Verify",
     "evaluate": "engine.evaluate.command:Evaluate",
     "bench": "engine.commands.bench:Bench",
 }

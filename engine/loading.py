@@ -14,7 +14,8 @@ from engine.memory import MIB, available_bytes
 from engine.model_runner import TorchModelRunner
 from engine.releases import RELEASES, find_release
 from engine.scheduler import Scheduler
-from engine.weights import load_model
+from engine.watermark import WatermarkKey
+from engine.weights import load_model, unreplaced
 
 NAME = re.compile(r"[A-Za-z0-9_.\-]{1,64}")
 """As `wire.jobs.Id`."""
@@ -70,8 +71,10 @@ def find_model(name: str, models: Path) -> Path:
     msg = (
         f"There is no model {name!r}: neither {models / name} nor {name} holds a config.json. "
         f"The model 'demo' comes with Ovid; `python -m engine download {size}` fetches a released "
-        f"one, and any other GPT-2 is a folder with config.json, model.safetensors, vocab.json and "
-        f"merges.txt: put it into {models} or give its path."
+        f"one, and any other GPT-2 is a folder with its config.json (or hparams.json), its weights "
+        f"(safetensors, pytorch_model.bin, or TensorFlow's model.ckpt) and its vocabulary "
+        f"(vocab.json and merges.txt, or encoder.json and vocab.bpe): put it into {models} or give "
+        f"its path."
     )
     raise ModelError(msg)
 
@@ -81,7 +84,11 @@ def _can_be_named(name: str) -> bool:
 
 
 def _holds_model(folder: Path) -> bool:
-    return any((folder / name).is_file() for name in CONFIG_NAMES)
+    try:
+        return any((folder / name).is_file() for name in CONFIG_NAMES)
+    except OSError:
+        # One that may not be looked into, or that a disk has lost, is no model to us.
+        return False
 
 
 def pick_device(name: str) -> torch.device:
@@ -106,28 +113,37 @@ def pick_dtype(device: torch.device) -> torch.dtype:
 
 
 def load_engine(
-    folder: Path, device: torch.device, *, num_slots: int, prefill_tokens: int, max_waiting: int
+    folder: Path,
+    device: torch.device,
+    *,
+    num_slots: int,
+    prefill_tokens: int,
+    max_waiting: int,
+    watermark: WatermarkKey | None = None,
 ) -> tuple[LLMEngine, str]:
-    """Load a model folder and build an engine around it.
+    """Load a model folder and build an engine around it, whose texts a key marks if there is one.
 
     Returns:
         The engine and the model's name.
 
     Raises:
-        ModelError: the folder is damaged or not a GPT-2.
+        ModelError: the folder is damaged, not a GPT-2, or was replaced while it was read.
         VocabularyError: its vocabulary is.
         MemoryShortError: weights and cache for that many slots do not fit into memory.
     """
     dtype = pick_dtype(device)
-    config = ModelConfig.from_folder(folder)
-    # First of all, since it costs nothing and may be all that is done.
-    check_memory(config, num_slots, device, dtype)
-    tokenizer = Tokenizer.from_folder(folder)
-    if tokenizer.n_vocab > config.n_vocab:
-        msg = f"{folder}: {tokenizer.n_vocab} tokens do not fit vocab_size {config.n_vocab}"
-        raise ModelError(msg)
-    model = load_model(folder, device=device, dtype=dtype)
-    runner = TorchModelRunner(model, num_slots=num_slots, n_vocab=tokenizer.n_vocab)
+    with unreplaced(folder):
+        config = ModelConfig.from_folder(folder)
+        # First of all, since it costs nothing and may be all that is done.
+        check_memory(config, num_slots, device, dtype)
+        tokenizer = Tokenizer.from_folder(folder)
+        if tokenizer.n_vocab > config.n_vocab:
+            msg = f"{folder}: {tokenizer.n_vocab} tokens do not fit vocab_size {config.n_vocab}"
+            raise ModelError(msg)
+        model = load_model(folder, device=device, dtype=dtype)
+    runner = TorchModelRunner(
+        model, num_slots=num_slots, n_vocab=tokenizer.n_vocab, watermark=watermark
+    )
     scheduler = Scheduler(
         num_slots=num_slots,
         prefill_tokens=prefill_tokens,

@@ -12,9 +12,11 @@ from torch import Tensor
 
 from engine.kv_cache import KVCache
 from engine.model import GPT2
+from engine.noise import seed_key
 from engine.sampler import SampleRow, sample, score
 from engine.scheduler import Chunk, StepPlan
 from engine.sequence import Scoring, Sequence, TokenScore
+from engine.watermark import CONTEXT_TOKENS, WatermarkKey, subkey_of
 
 SCORED_AT_ONCE = 32
 """Prompt tokens whose logits are held at once: 6 MiB of float32 for GPT-2's vocabulary."""
@@ -51,10 +53,14 @@ class TorchModelRunner:
         model: for inference.
         num_slots: sequences that run at once.
         n_vocab: ids that the tokenizer knows; a padded model has logits for more.
+        watermark: the key that marks replies; None: none is marked.
     """
 
-    def __init__(self, model: GPT2, *, num_slots: int, n_vocab: int) -> None:
+    def __init__(
+        self, model: GPT2, *, num_slots: int, n_vocab: int, watermark: WatermarkKey | None = None
+    ) -> None:
         self._model = model
+        self._watermark = watermark
         self._n_vocab = n_vocab
         weight = model.wte.weight
         self._device = weight.device
@@ -77,7 +83,9 @@ class TorchModelRunner:
         if not last:
             return StepResult([], scores)
         logits = self._logits(torch.cat(last))  # (B, V)
-        drawn: list[int] = sample(logits, [_row(chunk) for chunk in plan.sampled]).tolist()
+        drawn: list[int] = sample(
+            logits, [self._row(chunk.sequence) for chunk in plan.sampled]
+        ).tolist()
         for row, (chunk, token_id) in enumerate(zip(plan.sampled, drawn, strict=True)):
             if chunk.sequence.scoring is not None:
                 scored = score(logits[row : row + 1], [token_id], chunk.sequence.scoring.num_top)
@@ -114,12 +122,23 @@ class TorchModelRunner:
             scores += score(logits, part, scoring.num_top)
         return tuple(scores)
 
+    def _row(self, sequence: Sequence) -> SampleRow:
+        penalised = sequence.params.repetition_penalty > 1
+        return SampleRow(
+            params=sequence.params,
+            noise_key=self._noise_key(sequence),
+            seen=sequence.token_ids if penalised else (),
+        )
 
-def _row(chunk: Chunk) -> SampleRow:
-    sequence = chunk.sequence
-    penalised = sequence.params.repetition_penalty > 1
-    return SampleRow(
-        params=sequence.params,
-        position=sequence.num_completion_tokens,
-        seen=sequence.token_ids if penalised else (),
-    )
+    def _noise_key(self, sequence: Sequence) -> int:
+        params, num_written = sequence.params, sequence.num_completion_tokens
+        assert params.seed is not None
+        # The first tokens come from the seed, so that texts of one subkey differ all the same;
+        # nobody could score them, since who verifies a text does not have the prompt.
+        if self._watermark and params.watermark and num_written >= CONTEXT_TOKENS:
+            context = tuple(sequence.token_ids[-CONTEXT_TOKENS:])
+            # Marked again, a repeated context would repeat its token, and a loop would never end.
+            if context not in sequence.marked_contexts:
+                sequence.marked_contexts.add(context)
+                return self._watermark.row_key(subkey_of(params.seed), context)
+        return seed_key(params.seed, num_written)

@@ -1,7 +1,7 @@
 """Owns how logits become tokens, and how likely these were. Knows neither models nor slots.
 
-Tokens are drawn by the Gumbel-max rule from a counter-based pseudo-random function of the
-request's seed, the position and the token, so a draw never depends on the batch it rides in.
+Tokens are drawn by the Gumbel-max rule from noise that follows from the row's own key and the
+token alone, so a draw never depends on the batch it rides in.
 
 Legend: B rows, V vocabulary.
 """
@@ -13,15 +13,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from engine.noise import gumbel
 from engine.sequence import TokenScore
 from wire.jobs import SamplingParams
 
 LOWEST_TEMPERATURE = 1e-6
 """Below, float32 logits tell the most likely token from no other."""
-GOLDEN_GAMMA = 0x9E3779B97F4A7C15
-MIX_1 = 0xBF58476D1CE4E5B9
-MIX_2 = 0x94D049BB133111EB
-MASK_64 = 2**64 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +26,13 @@ class SampleRow:
     """What the sampler needs to know of one row.
 
     Attributes:
-        params: `seed` is set.
-        position: place of the drawn token in the reply, from 0.
+        params: how to sample.
+        noise_key: signed 64 bits from which the row's noise starts, as `engine.noise` has it.
         seen: ids that the repetition penalty counts as seen; empty when it is off.
     """
 
     params: SamplingParams
-    position: int
+    noise_key: int
     seen: Sequence[int] = ()
 
 
@@ -73,7 +70,7 @@ def sample(logits: Tensor, rows: Sequence[SampleRow]) -> Tensor:
     scaled /= torch.tensor(divisors, device=logits.device)[:, None]  # (B, V)
     kept = scaled >= _threshold(scaled, [row.params for row in rows])
     place, token = kept.nonzero(as_tuple=True)  # (N,), (N,)
-    keys = torch.tensor([row_key(row) for row in rows], device=logits.device)
+    keys = torch.tensor([row.noise_key for row in rows], device=logits.device)
     scores = torch.full_like(scaled, -math.inf, dtype=torch.float64)
     scores[place, token] = scaled[place, token] + gumbel(keys[place], token)
     drawn = scores.argmax(dim=-1)  # (B,)
@@ -100,37 +97,6 @@ def score(logits: Tensor, token_ids: Sequence[int], num_top: int) -> tuple[Token
             token_ids, own, top.indices.tolist(), top.values.tolist(), strict=True
         )
     )
-
-
-def row_key(row: SampleRow) -> int:
-    """Return the state from which a row's draw starts, as a signed 64-bit number."""
-    assert row.params.seed is not None
-    key = _mix(_mix(row.params.seed + GOLDEN_GAMMA) + (row.position + 1) * GOLDEN_GAMMA)
-    return key - 2**64 if key >= 2**63 else key
-
-
-def gumbel(keys: Tensor, tokens: Tensor) -> Tensor:
-    """Return standard Gumbel noise for pairs of key and token.
-
-    The uniform below it is output number `token` of SplitMix64 begun at `key`. All arithmetic
-    up to the logarithms is on integers, so CPU and CUDA agree.
-
-    Args:
-        keys: `(N,)` int64, from `row_key`.
-        tokens: `(N,)` int64.
-
-    Returns:
-        `(N,)` float64.
-
-    Source: SplitMix64, Steele et al. 2014, figure 16.
-    """
-    x = keys + (tokens + 1) * _signed(GOLDEN_GAMMA)
-    x = (x ^ _shift_right(x, 30)) * _signed(MIX_1)
-    x = (x ^ _shift_right(x, 27)) * _signed(MIX_2)
-    x = x ^ _shift_right(x, 31)
-    # 52 bits and a half: with one more, the highest would be rounded up to 1.
-    uniform = (_shift_right(x, 12).double() + 0.5) * 2.0**-52  # in (0, 1)
-    return -torch.log(-torch.log(uniform))
 
 
 def _threshold(scaled: Tensor, params: list[SamplingParams]) -> Tensor:
@@ -171,19 +137,3 @@ def _penalised(logits: Tensor, row: SampleRow) -> Tensor:
     values = logits[seen]
     penalty = row.params.repetition_penalty
     return logits.index_copy(0, seen, torch.where(values > 0, values / penalty, values * penalty))
-
-
-def _mix(x: int) -> int:
-    x &= MASK_64
-    x = ((x ^ (x >> 30)) * MIX_1) & MASK_64
-    x = ((x ^ (x >> 27)) * MIX_2) & MASK_64
-    return x ^ (x >> 31)
-
-
-def _signed(x: int) -> int:
-    return x - 2**64 if x >= 2**63 else x
-
-
-def _shift_right(x: Tensor, bits: int) -> Tensor:
-    # PyTorch's shift of int64 keeps the sign; the mask makes it the logical one.
-    return (x >> bits).bitwise_and(2 ** (64 - bits) - 1)

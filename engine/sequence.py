@@ -50,6 +50,8 @@ class Sequence:
         token_ids: the prompt's ids, at least one, and behind them what was generated.
         params: how to sample; `seed` is set. With `max_tokens` 0 the prompt is read and no more.
         scoring: what is wanted besides text; None: nothing.
+        marked_contexts: behind which the watermark's key has decided a draw. Added to by whoever
+            draws.
         num_prompt_tokens: set from `token_ids` when the sequence is made.
         num_computed_tokens: how many positions the cache holds. Set by the scheduler.
         slot: the cache slot while RUNNING. Set by the scheduler.
@@ -60,6 +62,7 @@ class Sequence:
     token_ids: list[int]
     params: SamplingParams
     scoring: Scoring | None = None
+    marked_contexts: set[tuple[int, ...]] = field(default_factory=set, init=False)
     num_prompt_tokens: int = field(init=False)
     num_computed_tokens: int = field(default=0, init=False)
     slot: int | None = field(default=None, init=False)

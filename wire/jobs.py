@@ -77,7 +77,7 @@ class SamplingParams(Message):
         Field(max_length=MAX_STOP_STRINGS),
     ] = ()
     watermark: bool = True
-    """Wanted, where the engine can mark a text; today's engine marks none."""
+    """Mark the text, where the engine has a key; greedy text is never marked."""
 
 
 class Job(Message):

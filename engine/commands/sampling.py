@@ -13,13 +13,13 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, BeforeValidator, Field
 
+from engine.commands.marking import MarkingCommand
 from engine.commands.prompts import Keep
 from engine.config import ModelConfig
 from engine.label import label
 from engine.llm_engine import LLMEngine
 from engine.loading import find_model, load_engine, pick_device
 from engine.sequence import Sequence
-from engine.settings import ModelCommand
 from wire.jobs import (
     MAX_STOP_CHARS,
     MAX_STOP_STRINGS,
@@ -72,7 +72,7 @@ class Decoding(BaseModel, use_attribute_docstrings=True):
         )
 
 
-class SamplingCommand(Decoding, ModelCommand):
+class SamplingCommand(Decoding, MarkingCommand):
     """A command that writes samples."""
 
     nsamples: Annotated[int, Field(ge=1, le=1024)] = 1
@@ -155,6 +155,7 @@ class Writer:
             num_slots=settings.num_at_once,
             prefill_tokens=PREFILL_TOKENS,
             max_waiting=settings.num_at_once,
+            watermark=settings.marking_key(),
         )
         n_ctx = ModelConfig.from_folder(folder).n_ctx
         return cls(engine, model_name, n_ctx=n_ctx, num_at_once=settings.num_at_once)

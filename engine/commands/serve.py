@@ -8,15 +8,16 @@ import secrets
 import signal
 import socket
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field, SecretStr, model_validator
 from redis.asyncio import Redis
 
+from engine.commands.marking import MarkingCommand
 from engine.errors import EngineStoppedError
-from engine.loading import pick_device
+from engine.loading import load_engine, pick_device
 from engine.model_pool import ModelPool
-from engine.settings import ModelCommand
 from engine.worker import STEP_LOOP_DIED, Worker
 from wire.connection import connect, hide_password
 from wire.queue import JobQueue
@@ -26,11 +27,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+INTERRUPTED = 130
+"""The exit status after Ctrl-C, as a shell has it."""
 LIFE_CHECK_S = 1.0
 """How often an engine without Redis looks whether its step loops live."""
 
 
-class Serve(ModelCommand):
+class Serve(MarkingCommand):
     """Serve GPT-2s to the bots at a Redis, over HTTP, or both."""
 
     redis: bool = True
@@ -83,6 +86,7 @@ class Serve(ModelCommand):
             prefill_tokens=self.prefill_tokens,
             # A job that was claimed is never refused because HTTP callers are waiting.
             max_waiting=self.slots + self.http_max_requests,
+            load=partial(load_engine, watermark=self.marking_key()),
         )
         asyncio.run(_serve(self, pool, redis, http))
 
@@ -95,7 +99,8 @@ async def _serve(
     async with contextlib.AsyncExitStack() as stack:
         if redis is not None:
             await stack.enter_async_context(redis)
-        # Until here a signal ends the process at once, however long the model takes to load.
+        # Until the model is loaded, a signal ends the process at once, however long that takes.
+        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, os._exit, INTERRUPTED)
         await stack.enter_async_context(pool)
         stop = _stop_at_signals()
         async with _http(http, pool) as http_url:

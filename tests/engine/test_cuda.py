@@ -8,7 +8,8 @@ import torch
 from engine.config import ModelConfig
 from engine.loading import load_engine
 from engine.model import GPT2
-from engine.sampler import SampleRow, gumbel, row_key, sample
+from engine.noise import gumbel, seed_key
+from engine.sampler import SampleRow, sample
 from engine.weights import save_model
 from tests.end_to_end.stack import REPOSITORY
 from wire.jobs import FinishReason, SamplingParams
@@ -22,18 +23,16 @@ DEMO = REPOSITORY / "models" / "demo"
 
 
 def test_cuda_draws_the_same_noise_as_the_cpu() -> None:
-    rows = [
-        SampleRow(SamplingParams(seed=seed), position) for seed in (0, 7) for position in (0, 9)
-    ]
-    keys = torch.tensor([row_key(row) for row in rows]).repeat_interleave(1000)
-    tokens = torch.arange(1000).repeat(len(rows))
+    row_keys = [seed_key(seed, position) for seed in (0, 7) for position in (0, 9)]
+    keys = torch.tensor(row_keys).repeat_interleave(1000)
+    tokens = torch.arange(1000).repeat(len(row_keys))
     torch.testing.assert_close(gumbel(keys.cuda(), tokens.cuda()).cpu(), gumbel(keys, tokens))
 
 
 def test_cuda_samples_the_same_ids_as_the_cpu_from_the_same_logits() -> None:
     logits = torch.randn(64, 8192, generator=torch.Generator().manual_seed(0))
     rows = [
-        SampleRow(SamplingParams(seed=seed, top_k=k, top_p=p), seed)
+        SampleRow(SamplingParams(seed=seed, top_k=k, top_p=p), seed_key(seed, 0))
         for seed, (k, p) in enumerate([(40, 1.0), (0, 0.9), (0, 1.0), (200, 0.5)] * 16)
     ]
     assert sample(logits.cuda(), rows).tolist() == sample(logits, rows).tolist()

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from codec.vocabulary import VocabularyError
+from engine import loading
 from engine.async_engine import AsyncEngine
 from engine.config import ModelConfig
 from engine.errors import EngineError, MemoryShortError, ModelError
@@ -22,11 +23,13 @@ from engine.loading import (
     pick_device,
     pick_dtype,
 )
-from engine.sampler import SampleRow, sample
+from engine.model import GPT2
+from engine.sampler import sample
 from engine.weights import load_model, save_model
 from tests.engine.models import CPU, TINY, make_model
 from tests.engine.support import make_params
 from tests.engine.test_async_engine import collect, only_done, text_of
+from tests.engine.test_sampler import row_of
 from tests.wire.support import make_job
 from wire.jobs import SamplingParams
 
@@ -81,7 +84,7 @@ def test_each_token_is_drawn_from_the_full_passes_logits_at_its_place_in_the_rep
     for place, token_id in enumerate(sequence.token_ids[len(ids) :]):
         with torch.inference_mode():
             logits = model.logits(model(torch.tensor([ids])))[:, -1]
-        assert sample(logits, [SampleRow(params, place, ids)]).item() == token_id
+        assert sample(logits, [row_of(params, place, ids)]).item() == token_id
         ids.append(token_id)
 
 
@@ -133,6 +136,50 @@ def test_a_model_is_found_by_name_below_the_models_folder_and_by_path(saved: Pat
 def test_a_model_that_is_nowhere_is_told_with_both_places_and_the_remedy(tmp_path: Path):
     with pytest.raises(ModelError, match=rf"no model 'gone'.*{tmp_path}/gone.*put it into"):
         find_model("gone", tmp_path)
+
+
+def test_a_model_that_is_nowhere_is_told_which_formats_are_read(tmp_path: Path):
+    with pytest.raises(ModelError) as caught:
+        find_model("gone", tmp_path)
+    for words in ("safetensors", "pytorch_model.bin", "model.ckpt", "encoder.json"):
+        assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "a\0b", "/dev/null"], ids=["long", "zero", "device"])
+def test_a_name_that_no_folder_can_have_is_a_model_that_is_nowhere(tmp_path: Path, name: str):
+    with pytest.raises(ModelError, match="There is no model"):
+        find_model(name, tmp_path)
+
+
+def test_a_folder_that_may_not_be_looked_into_hides_no_other(
+    saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    shutil.copytree(saved, tmp_path / "notes")
+    (tmp_path / "private").mkdir()
+    is_file = Path.is_file
+
+    def refuses(path: Path) -> bool:
+        # As the kernel does to another user; a test may run as root, to whom nothing is closed.
+        if path.parent.name == "private":
+            raise PermissionError(13, "Permission denied", str(path))
+        return is_file(path)
+
+    monkeypatch.setattr(Path, "is_file", refuses)
+    assert model_folders(tmp_path) == {"notes": tmp_path / "notes"}
+
+
+def test_a_vocabulary_and_weights_of_two_trainings_are_not_mixed(
+    saved: Path, vocabulary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    folder = Path(shutil.copytree(saved, tmp_path / "model"))
+
+    def trained_again_behind_the_vocabulary(folder: Path, **kind: Any) -> GPT2:
+        save_model(make_model(seed=5), vocabulary, folder, dtype=torch.float32)
+        return load_model(folder, **kind)
+
+    monkeypatch.setattr(loading, "load_model", trained_again_behind_the_vocabulary)
+    with pytest.raises(ModelError, match=f"{folder} was replaced by another model while it was"):
+        load(folder)
 
 
 def test_a_vocabulary_larger_than_the_model_is_refused_with_both_sizes(saved: Path, tmp_path: Path):

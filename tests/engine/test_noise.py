@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.sampler import gumbel, row_key
+from engine.noise import gumbel, seed_key
 from tests.engine.test_sampler import LOGITS, draw, row
 
 MASK_64 = 2**64 - 1
@@ -57,14 +57,14 @@ def test_a_rows_key_is_that_of_the_slow_twin(seed: int, position: int):
     positions = SplitMix64(SplitMix64(seed).next())
     for _ in range(position):
         positions.next()
-    assert row_key(row(position, seed=seed)) & MASK_64 == positions.next()
-    assert -(2**63) <= row_key(row(position, seed=seed)) < 2**63
+    assert seed_key(seed, position) & MASK_64 == positions.next()
+    assert -(2**63) <= seed_key(seed, position) < 2**63
 
 
 @settings(max_examples=100, deadline=None)
 @given(seed=st.integers(0, 2**63 - 1), position=st.integers(0, 1023))
 def test_the_token_drawn_is_the_one_that_the_slow_twin_draws(seed: int, position: int):
-    twin = SplitMix64(row_key(row(position, seed=seed)))
+    twin = SplitMix64(seed_key(seed, position))
     scores = [logit + plain_gumbel(twin.next()) for logit in LOGITS]
     assert draw(LOGITS, [row(position, seed=seed)]) == [scores.index(max(scores))]
 

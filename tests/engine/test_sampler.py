@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from scipy import stats  # type: ignore[import-untyped]
 from torch import Tensor
 
+from engine.noise import seed_key
 from engine.sampler import SampleRow, sample, score
 from tests.engine.support import make_params
 from wire.jobs import SamplingParams
@@ -30,7 +31,13 @@ LOGITS = [math.log(p) + 3 for p in PROBABILITIES]
 
 
 def row(position: int = 0, seen: Sequence[int] = (), **params: Any) -> SampleRow:
-    return SampleRow(make_params(**{**PLAIN, **params}), position, seen)
+    return row_of(make_params(**{**PLAIN, **params}), position, seen)
+
+
+def row_of(params: SamplingParams, position: int = 0, seen: Sequence[int] = ()) -> SampleRow:
+    """A row whose draw is not marked, so that its noise comes from the seed."""
+    assert params.seed is not None
+    return SampleRow(params, seed_key(params.seed, position), seen)
 
 
 def draw(logits: Sequence[float], rows: Sequence[SampleRow]) -> list[int]:
@@ -258,7 +265,7 @@ def test_a_row_draws_in_any_batch_what_it_draws_alone(
 ):
     drawn_alone, rows = [], []
     for logits, params, seen in batch:
-        own = [SampleRow(params, position, seen) for position in range(10)]
+        own = [row_of(params, position, seen) for position in range(10)]
         drawn_alone += draw([logit / 2 for logit in logits], own)
         rows += own
     together = torch.tensor([logits for logits, *_ in batch]).repeat_interleave(10, dim=0) / 2
@@ -283,7 +290,7 @@ def test_whatever_is_drawn_has_a_chance_by_the_published_definitions(
 ):
     params = params.model_copy(update={"top_k": min(params.top_k, len(logits))})
     possible = distribution([logit / 20 for logit in logits], params)
-    rows = [SampleRow(params.model_copy(update={"seed": seed}), 0) for seed in range(20)]
+    rows = [row_of(params.model_copy(update={"seed": seed})) for seed in range(20)]
     assert set(draw([logit / 20 for logit in logits], rows)) <= set(possible)
 
 
@@ -304,7 +311,7 @@ def test_logits_are_left_as_they_were():
 def test_logits_that_are_no_numbers_are_an_error_and_no_text(temperature: float):
     logits = torch.full((1, 8), math.nan)
     with pytest.raises(FloatingPointError, match="no number"):
-        sample(logits, [SampleRow(SamplingParams(seed=1, temperature=temperature), 0)])
+        sample(logits, [row_of(SamplingParams(seed=1, temperature=temperature))])
 
 
 def test_a_score_is_the_log_of_the_models_own_probability_with_the_likeliest_beside_it():

@@ -130,6 +130,40 @@ async def test_serve_without_redis_answers_http_alone(tmp_path: Path, options: l
     assert "engine stopped" in said[-1]
 
 
+SLOW_LOAD = """
+import sys, time
+from engine.__main__ import main
+from engine.commands import serve
+def load(*_, **__):
+    print("loading", flush=True)
+    time.sleep(600)
+serve.load_engine = load
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+async def test_serve_can_be_ended_at_once_while_its_model_is_loaded(
+    tmp_path: Path, options: list[str], how: signal.Signals
+):
+    child = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", SLOW_LOAD, "serve", *options, "--no-redis", "--http-port", "0"),
+        cwd=Path(__file__).parents[2],
+        env=environment(),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert child.stdout is not None
+    try:
+        async with asyncio.timeout(DEADLINE_S):
+            assert await child.stdout.readline() == b"loading\n"
+            child.send_signal(how)
+            assert await child.wait() == (130 if how is signal.SIGINT else -signal.SIGTERM)
+    finally:
+        if child.returncode is None:
+            child.kill()
+            await child.wait()
+
+
 def test_serve_with_no_door_at_all_is_refused_with_the_remedy(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -24,8 +24,7 @@ OPENAI_DEFAULTS: dict[str, Any] = {"temperature": 1.0, "top_p": 1.0, "top_k": 0,
 @pytest.fixture(scope="module")
 def alone(saved: Path) -> LLMEngine:
     """An engine that serves nobody else."""
-    sizes = {"num_slots": 1, "prefill_tokens": 512, "max_waiting": 8}
-    engine, _ = load_engine(saved, CPU, **sizes)
+    engine, _ = load_engine(saved, CPU, num_slots=1, prefill_tokens=512, max_waiting=8)
     return engine
 
 

@@ -1,0 +1,43 @@
+"""Owns the watermark's settings, for every command that writes texts or verifies them."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, SecretStr
+
+from engine.key_store import open_keys, parse_keys
+from engine.settings import ModelCommand
+from engine.watermark import WatermarkKey
+
+KEY_FILE_NAME = ".watermark-key"
+
+
+class MarkingCommand(ModelCommand):
+    """A command that has to do with the watermark."""
+
+    watermark: bool = True
+    """Mark texts, so that `verify` can tell them; `--no-watermark`, OVID_WATERMARK=off: not."""
+    watermark_key: SecretStr | None = None
+    """The secret of the mark, 64 hexadecimal digits; behind it and commas old ones. Left out: it is
+    kept in a file."""
+    watermark_key_file: Annotated[Path, AfterValidator(Path.expanduser)] | None = None
+    """Where the secret is kept, made at the first start; left out: in .watermark-key, beside the
+    models."""
+
+    def keys(self) -> tuple[WatermarkKey, ...]:
+        """Return all keys, the current one first.
+
+        Raises:
+            EngineError: they can be neither read nor made.
+        """
+        if self.watermark_key is not None:
+            return parse_keys(self.watermark_key.get_secret_value(), "OVID_WATERMARK_KEY")
+        return open_keys(self.watermark_key_file or self.models / KEY_FILE_NAME)
+
+    def marking_key(self) -> WatermarkKey | None:
+        """Return the key that marks new texts; None where none is wanted.
+
+        Raises:
+            EngineError: it can be neither read nor made.
+        """
+        return self.keys()[0] if self.watermark else None

@@ -1,0 +1,158 @@
+"""Owns the watermark: the key, which draws it decides, and how likely a text is without it.
+
+A draw is marked when its noise comes from the key and the tokens before it, where it would else
+come from the seed and the position. Over all keys every draw still follows the model's own
+distribution, so the mark costs no quality; who has the key finds that a text's tokens had high
+noise.
+
+Legend: n scored tokens, S subkeys.
+
+Source: Aaronson 2022, "My AI Safety Lecture for UT Effective Altruism" (Gumbel draws keyed by the
+last tokens); Fernandez et al. 2023, "Three Bricks to Consolidate Watermarks for Large Language
+Models", section 3 (each context scored once, and then the exact law of the score).
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from engine.noise import mix, output, outputs, signed, uniforms
+
+CONTEXT_TOKENS = 4
+"""How many tokens key a draw: fewer survive more editing, more repeat less."""
+NUM_SUBKEYS = 64
+"""A text has one of so many, by its seed, so that another seed gives another text."""
+KEY_BYTES = 32
+
+Context = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WatermarkKey:
+    """A secret of the installation. Shown is only its fingerprint, from which nothing follows.
+
+    Attributes:
+        secret: 32 bytes.
+    """
+
+    secret: bytes = field(repr=False)
+
+    def __post_init__(self) -> None:
+        if len(self.secret) != KEY_BYTES:
+            msg = f"a watermark key has {KEY_BYTES} bytes, not {len(self.secret)}"
+            raise ValueError(msg)
+
+    @property
+    def fingerprint(self) -> str:
+        """Return eight digits that tell keys apart."""
+        return self._hash(b"fingerprint", 4).hex()
+
+    def state(self, context: Context) -> int:
+        """Return the 64 bits that a context stands for under this key."""
+        data = b"".join(token.to_bytes(4, "little") for token in context)
+        return int.from_bytes(self._hash(data, 8), "little")
+
+    def row_key(self, subkey: int, context: Context) -> int:
+        """Return the state from which the draw behind a context starts, as `engine.noise` has it.
+
+        Args:
+            subkey: 0…63.
+            context: the last `CONTEXT_TOKENS` ids.
+        """
+        return signed(output(self.state(context), subkey))
+
+    def _hash(self, data: bytes, num_bytes: int) -> bytes:
+        return hashlib.blake2b(data, key=self.secret, digest_size=num_bytes).digest()
+
+
+def subkey_of(seed: int) -> int:
+    """Return which of the subkeys a text of this seed is marked with."""
+    return mix(seed) % NUM_SUBKEYS
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """How much of the mark there is.
+
+    Attributes:
+        num_scored: n, tokens that stand behind a context that was not there before.
+        p_value: how likely a text that was written without the key is to show as much; the
+            choice among subkeys and windows is paid for.
+        first, last: the places of the tokens, from 0, between which it shows most.
+    """
+
+    num_scored: int
+    p_value: float
+    first: int
+    last: int
+
+
+def find_mark(ids: Sequence[int], key: WatermarkKey) -> Evidence:
+    """Look for the mark in the whole of a text and in windows of it.
+
+    The score of a token, -log(1 - u), is exponential without the key, so that of n of them follows
+    Gamma(n, 1): the p-value is exact. The windows are of 32, 64, 128, … tokens, each half over the
+    last one; the smallest p-value is multiplied by how many there were, and by the subkeys.
+
+    Args:
+        ids: the text's tokens.
+        key: which the text may be marked with.
+    """
+    places = _new_contexts(ids)
+    if not places:
+        return Evidence(0, 1.0, 0, 0)
+    scores = token_scores(ids, places, key)  # (n, S)
+    totals = torch.cat([torch.zeros(1, NUM_SUBKEYS, dtype=torch.float64), scores.cumsum(0)])
+    starts, ends = _windows(len(places))  # (W,) each
+    sums = totals[ends] - totals[starts]  # (W, S)
+    counts = (ends - starts).double()[:, None]
+    chances = torch.special.gammaincc(counts, sums)
+    best = int(chances.argmin())
+    window = best // NUM_SUBKEYS
+    return Evidence(
+        num_scored=len(places),
+        p_value=min(1.0, float(chances.min()) * chances.numel()),
+        first=places[int(starts[window])],
+        last=places[int(ends[window]) - 1],
+    )
+
+
+def _new_contexts(ids: Sequence[int]) -> list[int]:
+    """Return the places of tokens behind a context that is new: their scores are independent."""
+    seen: set[Context] = set()
+    places = []
+    for place in range(CONTEXT_TOKENS, len(ids)):
+        context = tuple(ids[place - CONTEXT_TOKENS : place])
+        if context not in seen:
+            seen.add(context)
+            places.append(place)
+    return places
+
+
+def token_scores(ids: Sequence[int], places: Sequence[int], key: WatermarkKey) -> Tensor:
+    """Return `(n, S)`: what the tokens at some places score under each subkey.
+
+    Args:
+        ids: the text's tokens.
+        places: at least one, each with a whole context before it.
+        key: which the text may be marked with.
+    """
+    contexts = (tuple(ids[place - CONTEXT_TOKENS : place]) for place in places)
+    states = torch.tensor([signed(key.state(context)) for context in contexts])[:, None]
+    keys = outputs(states, torch.arange(NUM_SUBKEYS))  # (n, S)
+    tokens = torch.tensor([ids[place] for place in places])[:, None]
+    return -torch.log1p(-uniforms(keys, tokens))
+
+
+def _windows(num_scored: int) -> tuple[Tensor, Tensor]:
+    starts, ends = [0], [num_scored]
+    size = 32
+    while size < num_scored:
+        for start in range(0, num_scored - size // 2, size // 2):
+            starts.append(start)
+            ends.append(min(start + size, num_scored))
+        size *= 2
+    return torch.tensor(starts), torch.tensor(ends)
