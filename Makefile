@@ -44,12 +44,13 @@ clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 # A stamp is younger than all that it stands for; pip finds most of it installed the second time.
+# A lock file is complete without torch, which some of what it names asks for: hence --no-deps.
 $(VENV)/.%: requirements/%.lock requirements/torch.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Ovid needs Python 3.11 or later: name one with make PYTHON=python3.11"; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing what requirements/$*.lock names into $(VENV)"
-	$(PIP) install --require-hashes --requirement requirements/$*.lock
+	$(PIP) install --require-hashes --no-deps --requirement requirements/$*.lock
 	$(PIP) install --requirement requirements/torch.txt
 	$(PIP) install --no-deps --no-build-isolation --editable .
 	touch $@

@@ -10,7 +10,7 @@ import torch
 from scipy import stats  # type: ignore[import-untyped]
 
 from engine.model_runner import TorchModelRunner
-from engine.noise import signed, uniforms
+from engine.noise import seed_key, signed, uniforms
 from engine.scheduler import Scheduler
 from engine.sequence import Sequence
 from engine.watermark import (
@@ -93,6 +93,20 @@ def test_a_context_that_comes_again_is_not_marked_again():
     contexts = [tuple(ids[place - 4 : place]) for place in range(4, len(ids))]
     assert len(set(contexts)) < len(contexts)
     assert find_mark(ids, KEY).num_scored == len(set(contexts))
+
+
+def test_the_draw_behind_a_context_that_was_marked_before_comes_from_the_seed():
+    runner = TorchModelRunner(make_model(), num_slots=1, n_vocab=N_VOCAB, watermark=KEY)
+    written = [1, 2, 3, 4, 5, 1, 2, 3, 4]
+    sequence = Sequence(list(PROMPT), make_params(seed=6))
+    keys = []
+    for token_id in written:
+        sequence.token_ids.append(token_id)
+        keys.append(runner._noise_key(sequence))
+    assert keys[:3] == [seed_key(6, place) for place in (1, 2, 3)]
+    assert keys[3] == KEY.row_key(subkey_of(6), (1, 2, 3, 4))
+    assert keys[4] == KEY.row_key(subkey_of(6), (2, 3, 4, 5))
+    assert keys[8] == seed_key(6, 9)
 
 
 def test_a_text_said_twice_is_no_more_evidence_than_said_once(marked: list[list[int]]):
