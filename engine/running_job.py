@@ -23,6 +23,8 @@ class RunningJob:
     sent_bytes: int = 0
     cancelled: asyncio.Event = field(default_factory=asyncio.Event)
     began_s: float = field(default_factory=time.monotonic)
+    is_ending: bool = False
+    """Its last word is being written, and the answer to that says whose the job is."""
     task: asyncio.Task[None] | None = None
 
     @property

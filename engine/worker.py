@@ -149,8 +149,8 @@ class Worker:
 
     def _heed(self, job: RunningJob, sent: Progress, verdict: int) -> None:
         if verdict == NOT_YOURS:
-            # A job that ended while the beat was under way is nobody's either: nothing is lost.
-            self._drop(job)
+            if not job.is_ending:
+                self._drop(job)
             return
         job.confirm(sent, verdict)
         if verdict < 0:
@@ -186,6 +186,7 @@ class Worker:
             log.exception("job %s failed", job.job_id)
             said = "Something went wrong in the engine while it wrote this."
             outcome = Failed(code=ErrorCode.INTERNAL, message=said)
+        job.is_ending = True
         if await self._finish(job, outcome):
             _log_outcome(job.job_id, claimed.attempt, outcome)
         self._forget(job)

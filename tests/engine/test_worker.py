@@ -1,6 +1,7 @@
 """The Redis door: a real queue on a real server, a real engine thread, and a fake model."""
 
 import asyncio
+import logging
 import threading
 import time
 from collections.abc import Sequence
@@ -41,7 +42,7 @@ from tests.wire.support import (
 )
 from wire.connection import connect
 from wire.jobs import Done, ErrorCode, Failed, FinishReason, Job
-from wire.queue import Admission, Claimed, JobQueue, JobState, Progress
+from wire.queue import Admission, Claimed, JobQueue, JobState, Outcome, Progress
 
 
 @pytest.fixture
@@ -395,6 +396,43 @@ async def test_a_job_that_was_claimed_while_the_stop_came_is_handed_back_too(red
     assert (record.state, record.attempt) == (JobState.WAITING, 0)
     [claimed] = await queue.claim("e2", MODELS, 1, [])
     assert not claimed.suspect
+
+
+class OvertakenFinish(EndlessQueue):
+    """The real queue; the answer to a last word comes after that to a beat behind it."""
+
+    def __init__(self, redis: Redis) -> None:
+        super().__init__(redis)
+        self.is_ended, self.is_heard = asyncio.Event(), asyncio.Event()
+
+    async def finish(self, engine: str, progress: Progress, outcome: Outcome) -> int:
+        verdict = await super().finish(engine, progress, outcome)
+        self.is_ended.set()
+        async with asyncio.timeout(DEADLINE_S):
+            await self.is_heard.wait()
+        return verdict
+
+    async def beat(self, engine: str, progress: Sequence[Progress]) -> list[int]:
+        is_behind = self.is_ended.is_set()
+        verdicts = await super().beat(engine, progress)
+        if is_behind and verdicts == [0]:
+            # Once whoever beats has heeded it.
+            asyncio.get_running_loop().call_later(0, self.is_heard.set)
+        return verdicts
+
+
+async def test_a_beat_that_overtakes_the_last_word_hides_no_outcome(
+    redis: Redis, caplog: pytest.LogCaptureFixture
+):
+    caplog.set_level(logging.INFO)
+    queue = OvertakenFinish(redis)
+    await submit(queue, "1", "hi")
+
+    async def is_logged() -> bool:
+        return "job 1 attempt 1 stop" in caplog.text
+
+    async with serving(queue, replies({"hi": "x"})):
+        await until(is_logged)
 
 
 class LateBeat(EndlessQueue):
