@@ -123,22 +123,15 @@ class AsyncEngine:
         Raises:
             EngineStoppedError: the step loop has ended.
         """
-        loop = asyncio.get_running_loop()
         events: asyncio.Queue[Event | EngineStoppedError] = asyncio.Queue()
         if params.seed is None:
             params = params.model_copy(update={"seed": secrets.randbelow(2**53)})
-
-        def emit(event: Event | EngineStoppedError) -> None:
-            # A caller whose event loop is closed is not there to be told.
-            with contextlib.suppress(RuntimeError):
-                loop.call_soon_threadsafe(events.put_nowait, event)
-
-        request = _Request(prompt, params, scoring, waited_ms, emit)
+        request = _Request(prompt, params, scoring, waited_ms, _handing_over_to(events))
         watch = asyncio.ensure_future(self._watch(request, cancelled)) if cancelled else None
         self._inbox.put(request)
         # The thread may have died before it could see this request.
         if self._stopped.is_set():
-            emit(EngineStoppedError("The engine has stopped."))
+            request.emit(EngineStoppedError("The engine has stopped."))
         try:
             while True:
                 event = await events.get()
@@ -241,6 +234,20 @@ class AsyncEngine:
             waiting += [item] if isinstance(item, _Request) else []
         for request in waiting:
             request.emit(EngineStoppedError("The engine has stopped."))
+
+
+def _handing_over_to(
+    events: "asyncio.Queue[Event | EngineStoppedError]",
+) -> Callable[[Event | EngineStoppedError], None]:
+    """Return how the engine thread puts events into a queue of the event loop that runs here."""
+    loop = asyncio.get_running_loop()
+
+    def emit(event: Event | EngineStoppedError) -> None:
+        # A caller whose event loop is closed is not there to be told.
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(events.put_nowait, event)
+
+    return emit
 
 
 def _ms(seconds: float) -> int:

@@ -55,7 +55,8 @@ class Decoding(BaseModel, use_attribute_docstrings=True):
     repetition_penalty: Annotated[float, Field(ge=1, le=2)] = 1.0
     """Above 1, tokens that were there already become less likely."""
     seed: Annotated[int, Field(ge=0, le=2**63 - 1)] | None = None
-    """The same seed writes the same text again; left out: a new one each time."""
+    """The same seed writes the same text again, while the watermark's key is the same; left out: a
+    new one each time."""
     stop: Annotated[tuple[StopString, ...], Field(max_length=MAX_STOP_STRINGS)] = ()
     """Text at which a sample ends; may be given up to four times."""
 

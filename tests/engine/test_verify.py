@@ -117,8 +117,11 @@ def test_every_answer_says_n_and_p_in_the_same_form(ours: list[str], tokenizer: 
 
 def test_readings_never_fail_whatever_is_pasted():
     for text in ("⟨U+110000⟩", "⟨U+D800⟩", "\\", "> > >", "🤖", "\\\\\\#"):
-        for reading in readings(text):
-            reading.encode()
+        found = readings(text)
+        assert found[0] == text
+        assert len(set(found)) == len(found)
+        for reading in found:
+            assert reading.encode().decode() == reading
 
 
 def test_the_same_seed_and_key_write_the_same_text_again(ours: list[str]):
