@@ -18,6 +18,7 @@ from bot.origin import Origin
 from bot.pace import Pace
 from bot.reply_view import View, view_of, view_of_forgotten
 from bot.surface import Surface
+from wire.jobs import Outcome
 from wire.queue import JobQueue, JobRecord, JobState
 
 _log = logging.getLogger(__name__)
@@ -170,9 +171,19 @@ class LiveReply:
         outcome = self._record.outcome if self._record else None
         ending = "forgotten"
         if outcome is not None:
-            ending = outcome.code if outcome.kind == "failed" else outcome.finish_reason
+            ending = _ending(outcome)
         _log.info(
             "job %s: reply is done: ending=%s parts=%d edits=%d shown_ms=%d",
             *(self.job_id, ending, num_parts, self._editor.num_edits),
             int((self._pace.now_s() - self._began_s) * 1000),
         )
+
+
+def _ending(outcome: Outcome) -> str:
+    match outcome.kind:
+        case "done":
+            return outcome.finish_reason
+        case "failed":
+            return outcome.code
+        case "verified":
+            return outcome.verdict

@@ -8,6 +8,7 @@ from bot.origin import Origin
 from bot.render import render
 from wire.jobs import Done, Failed, FinishReason
 from wire.queue import JobRecord, JobState
+from wire.verdicts import Verified
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,8 @@ def view_of(record: JobRecord, origin: Origin, *, place: int | None, num_engines
         place: 1 is next in line; None when it does not wait.
         num_engines: Live engines.
     """
+    if isinstance(record.outcome, Verified):
+        return _sentence(_notice(record, None, 0))
     if isinstance(record.outcome, Failed) and not record.text:
         return _sentence(replies.error_sentence(record.outcome))
     is_running = record.state is JobState.RUNNING
@@ -85,6 +88,8 @@ def _notice(record: JobRecord, place: int | None, num_engines: int) -> str:
             return replies.STOPPED
         case Done():
             return "" if record.text else replies.WROTE_NOTHING
+        case Verified():
+            return record.outcome.sentence()
         case None:
             return _notice_while_open(record, place, num_engines)
 

@@ -7,29 +7,20 @@ its bound and the value (`explain` makes that sentence from pydantic's error).
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import Field, TypeAdapter, ValidationError, model_validator
+
+from wire.base import Id, Message
+from wire.verdicts import Verified
 
 MAX_TOKENS_LIMIT = 1023
 """A GPT-2 context is 1024 tokens, and at least one of them is the prompt (or end-of-text)."""
 MAX_STOP_STRINGS = 4
 MAX_STOP_CHARS = 64
 MAX_BODY_BYTES = 16 * 1024
+MAX_VERIFY_BYTES = 64 * 1024
+"""The body of a job that asks where a text comes from."""
 MAX_TEXT_BYTES = 64 * 1024
 MAX_ORIGIN_BYTES = 2 * 1024
-
-Id = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.\-]+$")]
-
-
-class Message(BaseModel):
-    """The base of everything that crosses the wire: frozen and closed to unknown fields."""
-
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        allow_inf_nan=False,
-        # A logged error must not quote what a person wrote.
-        hide_input_in_errors=True,
-    )
 
 
 class FinishReason(StrEnum):
@@ -81,10 +72,10 @@ class SamplingParams(Message):
 
 
 class Job(Message):
-    """One request of one person for one text."""
+    """One request of one person: for a text, or for word of where one comes from."""
 
     version: Literal[1] = 1
-    kind: Literal["generate"] = "generate"
+    kind: Literal["generate", "verify"] = "generate"
     job_id: Id
     """The idempotency key: derived from the Discord message or interaction id."""
     user_id: Id
@@ -92,9 +83,10 @@ class Job(Message):
     """The bot that shows the reply."""
     model: Id | None = None
     """None: whatever the engine runs. Only an engine that has the model takes the job."""
-    prompt: Annotated[str, Field(max_length=MAX_BODY_BYTES)] = ""
-    """Empty: an unconditional sample."""
+    prompt: Annotated[str, Field(max_length=MAX_VERIFY_BYTES)] = ""
+    """What the text begins with; empty: an unconditional sample. To verify: the text itself."""
     params: SamplingParams = SamplingParams()
+    """To verify: without meaning."""
     deadline_unix_ms: Annotated[int, Field(ge=0)]
     origin: Annotated[str, Field(max_length=MAX_ORIGIN_BYTES)] = ""
     """The bot's own note of where the reply belongs. No engine reads it."""
@@ -102,8 +94,9 @@ class Job(Message):
     @model_validator(mode="after")
     def _fits_the_queue(self) -> Self:
         size_bytes = len(self.model_dump_json().encode())
-        if size_bytes > MAX_BODY_BYTES:
-            msg = f"job is {size_bytes} bytes long, at most {MAX_BODY_BYTES} are taken"
+        most_bytes = MAX_VERIFY_BYTES if self.kind == "verify" else MAX_BODY_BYTES
+        if size_bytes > most_bytes:
+            msg = f"job is {size_bytes} bytes long, at most {most_bytes} are taken"
             raise ValueError(msg)
         return self
 
@@ -162,11 +155,12 @@ class Failed(Message):
     message: str
 
 
-Outcome = Annotated[Done | Failed, Field(discriminator="kind")]
-"""Every job ends with exactly one of these."""
+Outcome = Done | Failed | Verified
+"""Every job ends with exactly one of these: to generate with the first, to verify with the last,
+and either with `Failed`."""
 Event = Annotated[Started | Delta | Retried | Done | Failed, Field(discriminator="kind")]
 
-outcome_adapter: TypeAdapter[Done | Failed] = TypeAdapter(Outcome)
+outcome_adapter: TypeAdapter[Outcome] = TypeAdapter(Annotated[Outcome, Field(discriminator="kind")])
 event_adapter: TypeAdapter[Started | Delta | Retried | Done | Failed] = TypeAdapter(Event)
 
 

@@ -18,7 +18,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from wire import keys
 from wire.answers import read_hint, read_models, read_record, read_stats, union_of
 from wire.connection import BLOCK_MAX_S
-from wire.jobs import MAX_TEXT_BYTES, ErrorCode, Failed, Job, explain
+from wire.jobs import MAX_TEXT_BYTES, ErrorCode, Failed, Job, Outcome, explain
 from wire.records import (
     Admission,
     Bounds,
@@ -26,7 +26,6 @@ from wire.records import (
     Hint,
     JobRecord,
     JobState,
-    Outcome,
     Progress,
     QueueStats,
     Submitted,
@@ -40,7 +39,6 @@ __all__ = [
     "JobQueue",
     "JobRecord",
     "JobState",
-    "Outcome",
     "Progress",
     "QueueStats",
     "Submitted",

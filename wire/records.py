@@ -4,9 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from wire.jobs import Done, Failed, Job
-
-Outcome = Done | Failed
+from wire.jobs import Job, Outcome
 
 
 class JobState(StrEnum):

@@ -2,7 +2,6 @@
 
 import json
 import sys
-from dataclasses import asdict
 from pathlib import Path
 
 from pydantic import Field
@@ -41,7 +40,12 @@ class Verify(MarkingCommand):
         for path in self.files:
             found = verify(_read(path), tokenizers, keys)
             if self.as_json:
-                print(json.dumps({"file": str(path), **asdict(found)}, ensure_ascii=False))
+                print(
+                    json.dumps(
+                        {"file": str(path), **found.model_dump(exclude={"kind"})},
+                        ensure_ascii=False,
+                    )
+                )
             else:
                 print(f"{visible(str(path))}: {found.sentence()}")
 

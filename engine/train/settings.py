@@ -11,7 +11,8 @@ from engine.loading import canonical_name
 from engine.releases import RELEASES
 from engine.settings import ModelCommand
 from engine.train.params import TrainingParams
-from wire.jobs import MAX_TOKENS_LIMIT, Id
+from wire.base import Id
+from wire.jobs import MAX_TOKENS_LIMIT
 
 
 def _own_name(name: str) -> str:

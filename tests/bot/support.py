@@ -16,8 +16,8 @@ from bot.pace import Pace
 from sandbox.model import Message
 from sandbox.server import Sandbox
 from wire.connection import connect
-from wire.jobs import Done, ErrorCode, Failed, FinishReason, Job, Usage
-from wire.queue import Bounds, JobQueue, Outcome, Progress
+from wire.jobs import Done, ErrorCode, Failed, FinishReason, Job, Outcome, Usage
+from wire.queue import Bounds, JobQueue, Progress
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 MODEL = "124M"

@@ -164,7 +164,9 @@ async def test_askers_share_one_load_and_different_models_are_loaded_one_after_t
     assert [each.result() for each in said] == [
         f"I am {name}" for name in ("notes", "essays", "notes", "essays", "notes")
     ]
-    assert load.loaded == ["tiny", "notes", "essays"]
+    # Which of the two comes first is up to the threads that look the names up.
+    assert load.loaded[0] == "tiny"
+    assert sorted(load.loaded[1:]) == ["essays", "notes"]
     assert load.most_at_once == 1
 
 

@@ -11,12 +11,13 @@ from engine.__main__ import main
 from engine.label import label
 from engine.llm_engine import LLMEngine
 from engine.loading import load_engine
-from engine.verify import ENOUGH_TOKENS, Verdict, readings, verify
+from engine.verify import readings, verify
 from engine.watermark import WatermarkKey
 from tests.end_to_end.stack import REPOSITORY
 from tests.engine.models import CPU
 from tests.engine.support import byte_tokenizer, make_params
 from tests.engine.test_command_line import here, only_line
+from wire.verdicts import ENOUGH_TOKENS, Verdict
 
 __all__ = ["here"]
 

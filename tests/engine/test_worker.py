@@ -41,8 +41,8 @@ from tests.wire.support import (
     record_of,
 )
 from wire.connection import connect
-from wire.jobs import Done, ErrorCode, Failed, FinishReason, Job
-from wire.queue import Admission, Claimed, JobQueue, JobState, Outcome, Progress
+from wire.jobs import Done, ErrorCode, Failed, FinishReason, Job, Outcome
+from wire.queue import Admission, Claimed, JobQueue, JobState, Progress
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from wire.jobs import (
     MAX_BODY_BYTES,
+    MAX_VERIFY_BYTES,
     Delta,
     Done,
     ErrorCode,
@@ -179,7 +180,7 @@ def test_a_parameter_out_of_range_is_named_with_its_bound_and_value(field, value
         ("bot_id", "{tag}", "pattern"),
         ("model", "a/b", "pattern"),
         ("deadline_unix_ms", -1, "0"),
-        ("prompt", "x" * (MAX_BODY_BYTES + 1), str(MAX_BODY_BYTES)),
+        ("prompt", "x" * (MAX_VERIFY_BYTES + 1), str(MAX_VERIFY_BYTES)),
         ("origin", "x" * 2049, "2048"),
     ],
 )
@@ -238,3 +239,11 @@ def test_an_error_that_is_logged_quotes_nothing_that_a_person_wrote():
         Job.model_validate_json(body.replace('"prompt"', '"promt"'))
     assert "private" not in str(refused.value)
     assert "promt" in explain(refused.value)
+
+
+def test_a_text_to_verify_may_be_longer_than_a_prompt():
+    text = "x" * (2 * MAX_BODY_BYTES)
+    assert Job.model_validate(VALID | {"kind": "verify", "prompt": text}).prompt == text
+    assert str(MAX_BODY_BYTES) in sentence(Job, VALID | {"prompt": text})
+    too_long = VALID | {"kind": "verify", "prompt": "x" * MAX_VERIFY_BYTES}
+    assert str(MAX_VERIFY_BYTES) in sentence(Job, too_long)
