@@ -15,6 +15,10 @@ from typing import TypeVar
 
 import torch
 import torch.distributed as dist
+
+# The first step of an optimizer imports it too, and then its default arguments would hold the
+# group for ever: with the group would stay threads, which abort a process that ends under them.
+import torch.distributed.nn
 from torch import Tensor
 
 from engine.errors import EngineError

@@ -37,15 +37,37 @@ def arguments(name: str, *options: str) -> list[str]:
     ]
 
 
+STAYS = """
+import os
+from pathlib import Path
+
+import torch
+
+from engine.train.distributed import join_world
+
+with join_world(torch.device("cpu")) as world:
+    weight = torch.nn.Parameter(torch.ones(3))
+    weight.grad = torch.ones(3)
+    world.sum_gradients([weight])
+    torch.optim.AdamW([weight]).step()
+threads = Path("/proc/self/task")
+print(*sorted((threads / each / "comm").read_text().strip() for each in os.listdir(threads)))
+"""
+
+
 def torchrun(*args: str) -> "subprocess.CompletedProcess[str]":
+    return torchrun_module("engine", *args)
+
+
+def torchrun_module(*args: str, folder: Path = ROOT) -> "subprocess.CompletedProcess[str]":
     # A free port is torchrun's own choice when it stands alone.
     command = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     return subprocess.run(
-        [sys.executable, *command, "-m", "engine", *args],
-        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        [sys.executable, *command, "-m", *args],
+        env=os.environ | {"PYTHONPATH": f"{ROOT}:{folder}", "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=300,
         check=False,
     )
 
@@ -70,6 +92,15 @@ def test_two_processes_learn_what_one_learns(models: Path):
     ).named_parameters():
         torch.testing.assert_close(theirs[name], weight, atol=1e-3, rtol=1e-3)
     assert not (models / "two" / ".train").exists()
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="the threads are read in /proc")
+def test_no_thread_of_the_group_outlives_it(tmp_path: Path):
+    (tmp_path / "stays.py").write_text(STAYS, encoding="utf-8")
+    ran = torchrun_module("stays", folder=tmp_path)
+    assert ran.returncode == 0, ran.stderr
+    assert "python" in ran.stdout
+    assert "gloo" not in ran.stdout
 
 
 def test_what_is_wrong_is_said_once(models: Path):
