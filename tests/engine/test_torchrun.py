@@ -14,6 +14,9 @@ from engine.weights import load_model, save_model
 from tests.engine.models import CPU, make_model
 from tests.engine.training import DOCUMENTS, SMALL
 
+# Each starts Python three times, which takes long where the machine has other work.
+pytestmark = pytest.mark.timeout(300)
+
 ROOT = Path(__file__).resolve().parents[2]
 TOLERANCE = 1e-5
 """Relative. Two sums of half the rows each are rounded otherwise than one sum of all of them, about
@@ -67,7 +70,7 @@ def torchrun_module(*args: str, folder: Path = ROOT) -> "subprocess.CompletedPro
         env=os.environ | {"PYTHONPATH": f"{ROOT}:{folder}", "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=280,
         check=False,
     )
 
