@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 from pydantic_settings import CliApp, CliSettingsSource, SettingsError
 
-from engine.settings import NOTHING, Command
+from engine.settings import NOTHING, OFF_THE_COMMAND_LINE, Command
 from wire.jobs import explain
 
 C = TypeVar("C", bound=Command)
@@ -77,7 +77,10 @@ class _Options:
             # A field can't be called json, since pydantic's own method is; an option can.
             names = ("--json",)
         self._known += names
-        field = _without_none(self._fields.get(details.get("dest", names[0]), {}))
+        whole = self._fields.get(details.get("dest", names[0]), {})
+        field = _without_none(whole)
+        if OFF_THE_COMMAND_LINE.items() <= whole.items():
+            details["action"] = _Refused
         if details.get("action") == "append":
             field = field.get("items", {})
             if field.get("type") == "string":
@@ -108,6 +111,18 @@ class _Texts(Action):
     def __call__(self, _: ArgumentParser, namespace: Namespace, values: Any, *__: Any) -> None:
         before = json.loads(getattr(namespace, self.dest, "[]"))
         setattr(namespace, self.dest, json.dumps([*before, values]))
+
+
+class _Refused(Action):
+    """Refuse a secret, and tell its place, without showing it again."""
+
+    def __call__(self, parser: ArgumentParser, *_: Any) -> None:
+        option = self.option_strings[0]
+        variable = "OVID_" + option.removeprefix("--").replace("-", "_").upper()
+        parser.error(
+            f"{option} is not taken here, where every user of this machine could read the secret: "
+            f"put it into {variable}"
+        )
 
 
 def _without_none(field: dict[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ EngineError
 ├── InvalidRequestError      the request cannot be run as it stands
 │   ├── PromptTooLongError   prompt and reply together exceed the context
 │   └── UnknownModelError    no model of that name is here
+├── NoKeyError               without a watermark key nothing can be verified
 ├── OverloadedError          no room to wait
 ├── EngineStoppedError       the step loop has ended
 ├── MemoryShortError         a model and its slots do not fit into free memory
@@ -35,6 +36,13 @@ class PromptTooLongError(InvalidRequestError):
 
 class UnknownModelError(InvalidRequestError):
     """No model of that name is here."""
+
+
+class NoKeyError(EngineError):
+    """Without a watermark key nothing can be verified."""
+
+    # The one code whose sentence is shown to people as it stands.
+    code = ErrorCode.INVALID_REQUEST
 
 
 class OverloadedError(EngineError):

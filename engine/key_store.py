@@ -3,12 +3,16 @@
 Nothing here shows a key, not even one that is damaged: errors name the file or the setting.
 """
 
+import logging
 import os
 import secrets
+import stat
 from pathlib import Path
 
 from engine.errors import EngineError
 from engine.watermark import KEY_BYTES, WatermarkKey
+
+log = logging.getLogger(__name__)
 
 OWNER_ONLY = 0o600
 HOW_TO = (
@@ -42,12 +46,16 @@ def parse_keys(text: str, origin: str) -> tuple[WatermarkKey, ...]:
 def open_keys(path: Path) -> tuple[WatermarkKey, ...]:
     """Read the keys in a file, making one with a fresh key where there is none.
 
+    A file that others may read or write is taken, since where it is mounted its mode may not be
+    the operator's to choose; a warning names it.
+
     Raises:
         EngineError: the file can be neither read nor made, or holds no key.
     """
     try:
         if not path.exists():
             _make(path)
+        _warn_of_others(path)
         return parse_keys(path.read_text(encoding="ascii", errors="replace"), str(path))
     except OSError as error:
         msg = (
@@ -56,6 +64,18 @@ def open_keys(path: Path) -> tuple[WatermarkKey, ...]:
             f"OVID_WATERMARK=off."
         )
         raise EngineError(msg) from error
+
+
+def _warn_of_others(path: Path) -> None:
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & ~OWNER_ONLY & (stat.S_IRWXG | stat.S_IRWXO):
+        log.warning(
+            "the watermark key in %s is open to other users of this machine (mode %04o): whoever "
+            "has it can forge the mark. Close it with: chmod 600 %s",
+            path,
+            mode,
+            path,
+        )
 
 
 def _make(path: Path) -> None:

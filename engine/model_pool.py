@@ -137,6 +137,10 @@ class ModelPool:
         others = sorted(model_folders(self._models).keys() - {self.default_name})
         return [self.default_name, *others]
 
+    def folders(self) -> list[Path]:
+        """Return the folders of all models that can be asked for now; it reads the disk as well."""
+        return [self._default_folder, *model_folders(self._models).values()]
+
     async def get(self, name: str | None) -> AsyncEngine:
         """Return a model's engine; to have it write, hold it with `use`, or it may be closed.
 

@@ -4,11 +4,16 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
+from pydantic.config import JsonDict
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 NOTHING = "–"
 """Given to an option, it is as if left out. The library's own word for it is None, and that may be
 what somebody wants continued."""
+
+OFF_THE_COMMAND_LINE: JsonDict = {"off_the_command_line": True}
+"""Schema of a secret that is taken from the environment alone: every user of a machine can list the
+arguments of its processes."""
 
 
 class Command(BaseSettings):

@@ -27,7 +27,16 @@ NUM_SUBKEYS = 64
 """A text has one of so many, by its seed, so that another seed gives another text."""
 KEY_BYTES = 32
 
+SHORTEST_WINDOW = 32
+STRIDE_TOKENS = SHORTEST_WINDOW // 2
+"""All windows begin at multiples of it."""
+CHUNK_TOKENS = 512
+LEAST_P_VALUE = 1e-300
+"""What lies below is rounded up to it: nothing is impossible."""
+
 Context = tuple[int, ...]
+Gram = tuple[int, ...]
+"""A context and the token behind it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,30 +100,50 @@ class Evidence:
 
 
 def find_mark(ids: Sequence[int], key: WatermarkKey) -> Evidence:
-    """Look for the mark in the whole of a text and in windows of it.
+    """Look for the mark in a text: `find_marks` for one."""
+    return find_marks([ids], key)[0]
+
+
+def find_marks(texts: Sequence[Sequence[int]], key: WatermarkKey) -> list[Evidence]:
+    """Look for the mark in the whole of each text and in windows of it.
 
     The score of a token, -log(1 - u), is exponential without the key, so that of n of them follows
     Gamma(n, 1): the p-value is exact. The windows are of 32, 64, 128, … tokens, each half over the
-    last one; the smallest p-value is multiplied by how many there were, and by the subkeys.
+    last one. What is tried is paid for (Bonferroni): half of the chance of a false alarm belongs
+    to the whole text, half to its windows, and each subkey has an equal share of both.
 
     Args:
-        ids: the text's tokens.
-        key: which the text may be marked with.
+        texts: tokens. Readings of one text cost little more than one: what they share is scored
+            once.
+        key: which they may be marked with.
     """
-    places = _new_contexts(ids)
-    if not places:
+    places = [_new_contexts(ids) for ids in texts]
+    rows: dict[Gram, int] = {}
+    indices = [
+        torch.tensor(
+            [rows.setdefault(gram, len(rows)) for gram in _grams(ids, at)], dtype=torch.long
+        )
+        for ids, at in zip(texts, places, strict=True)
+    ]
+    scores = _gram_scores(list(rows), key)  # (U, S)
+    return [_evidence(scores, index, at) for index, at in zip(indices, places, strict=True)]
+
+
+def _evidence(scores: Tensor, index: Tensor, places: Sequence[int]) -> Evidence:
+    num_scored = len(places)
+    if num_scored == 0:
         return Evidence(0, 1.0, 0, 0)
-    scores = token_scores(ids, places, key)  # (n, S)
-    totals = torch.cat([torch.zeros(1, NUM_SUBKEYS, dtype=torch.float64), scores.cumsum(0)])
-    starts, ends = _windows(len(places))  # (W,) each
-    sums = totals[ends] - totals[starts]  # (W, S)
-    counts = (ends - starts).double()[:, None]
-    chances = torch.special.gammaincc(counts, sums)
-    best = int(chances.argmin())
-    window = best // NUM_SUBKEYS
+    strides = torch.split(index, STRIDE_TOKENS)
+    sums = [scores[stride].sum(0) for stride in strides]
+    totals = torch.stack([torch.zeros_like(sums[0]), *sums]).cumsum(0)  # (n / stride + 1, S)
+    starts, ends = _windows(num_scored)  # (W,) each
+    # Of windows of one length, and of their subkeys, the highest score is the least likely.
+    best = (totals[-(-ends // STRIDE_TOKENS)] - totals[starts // STRIDE_TOKENS]).amax(1)  # (W,)
+    p_values = torch.special.gammaincc((ends - starts).double(), best) * _price(len(starts))
+    window = int(p_values.argmin())
     return Evidence(
-        num_scored=len(places),
-        p_value=min(1.0, float(chances.min()) * chances.numel()),
+        num_scored=num_scored,
+        p_value=min(1.0, max(LEAST_P_VALUE, float(p_values[window]) * NUM_SUBKEYS)),
         first=places[int(starts[window])],
         last=places[int(ends[window]) - 1],
     )
@@ -132,24 +161,46 @@ def _new_contexts(ids: Sequence[int]) -> list[int]:
     return places
 
 
+def _grams(ids: Sequence[int], places: Sequence[int]) -> list[Gram]:
+    return [tuple(ids[place - CONTEXT_TOKENS : place + 1]) for place in places]
+
+
 def token_scores(ids: Sequence[int], places: Sequence[int], key: WatermarkKey) -> Tensor:
     """Return `(n, S)`: what the tokens at some places score under each subkey.
 
     Args:
         ids: the text's tokens.
-        places: at least one, each with a whole context before it.
+        places: each with a whole context before it.
         key: which the text may be marked with.
     """
-    contexts = (tuple(ids[place - CONTEXT_TOKENS : place]) for place in places)
-    states = torch.tensor([signed(key.state(context)) for context in contexts])[:, None]
-    keys = outputs(states, torch.arange(NUM_SUBKEYS))  # (n, S)
-    tokens = torch.tensor([ids[place] for place in places])[:, None]
-    return -torch.log1p(-uniforms(keys, tokens))
+    return _gram_scores(_grams(ids, places), key)
+
+
+def _gram_scores(grams: Sequence[Gram], key: WatermarkKey) -> Tensor:
+    scores = torch.empty(len(grams), NUM_SUBKEYS, dtype=torch.float64)
+    subkeys = torch.arange(NUM_SUBKEYS)
+    # In chunks that stay in the processor's cache: that is several times as fast.
+    for start in range(0, len(grams), CHUNK_TOKENS):
+        chunk = grams[start : start + CHUNK_TOKENS]
+        states = torch.tensor([signed(key.state(gram[:-1])) for gram in chunk])[:, None]
+        tokens = torch.tensor([gram[-1] for gram in chunk])[:, None]
+        u = uniforms(outputs(states, subkeys), tokens)
+        scores[start : start + CHUNK_TOKENS] = -torch.log1p(-u)
+    return scores
+
+
+def _price(num_windows: int) -> Tensor:
+    """Return `(W,)`: what the p-value of each window is multiplied by; the first is the whole."""
+    if num_windows == 1:
+        return torch.ones(1, dtype=torch.float64)
+    prices = torch.full((num_windows,), 2.0 * (num_windows - 1), dtype=torch.float64)
+    prices[0] = 2.0
+    return prices
 
 
 def _windows(num_scored: int) -> tuple[Tensor, Tensor]:
     starts, ends = [0], [num_scored]
-    size = 32
+    size = SHORTEST_WINDOW
     while size < num_scored:
         for start in range(0, num_scored - size // 2, size // 2):
             starts.append(start)

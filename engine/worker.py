@@ -9,20 +9,20 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Coroutine
-from typing import Any, TypeVar
 
 from redis.exceptions import RedisError
 
 from engine.errors import EngineError, EngineStoppedError
+from engine.key_watch import KeyWatch
 from engine.model_pool import ModelPool
 from engine.running_job import RunningJob
-from wire.jobs import Delta, Done, ErrorCode, Failed
+from engine.verifier import Verifier
+from engine.waiting import cancel, unless, wait
+from wire.jobs import Delta, Done, ErrorCode, Failed, Outcome
 from wire.queue import Claimed, JobQueue, Progress
+from wire.verdicts import Verified
 
 log = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 BEAT_S = 0.05
 """How often new text is written."""
@@ -66,16 +66,28 @@ class Worker:
         name: of this engine, never used before: leases are fenced by it.
         num_slots: jobs that run at once, whatever their models.
         grace_s: how long `stop` lets running jobs finish before they are handed back.
+        verifier: answers whether texts were written here; left out: there is no key to tell by.
+        fingerprint: of the key that marks the pool's texts; empty where nothing is marked.
     """
 
     def __init__(
-        self, pool: ModelPool, queue: JobQueue, *, name: str, num_slots: int, grace_s: float
+        self,
+        pool: ModelPool,
+        queue: JobQueue,
+        *,
+        name: str,
+        num_slots: int,
+        grace_s: float,
+        verifier: Verifier | None = None,
+        fingerprint: str = "",
     ) -> None:
         self._pool = pool
         self._queue = queue
         self._name = name
         self._num_slots = num_slots
         self._grace_s = grace_s
+        self._verifier = verifier or Verifier(pool.folders)
+        self._key_watch = KeyWatch(queue, name, fingerprint)
         self._jobs: dict[str, RunningJob] = {}
         self._slot_freed = asyncio.Event()
         self._text_written = asyncio.Event()
@@ -102,7 +114,7 @@ class Worker:
                 task.result()
         finally:
             jobs = [job.task for job in self._jobs.values() if job.task]
-            await _cancel(beating, claiming, stopping, *jobs)
+            await cancel(beating, claiming, stopping, *jobs)
 
     async def _claim_loop(self, stop: asyncio.Event) -> None:
         while self._pool.is_alive and not stop.is_set():
@@ -113,6 +125,7 @@ class Worker:
                 self._outage.is_over()
                 for each in claimed:
                     self._start(each)
+                await self._key_watch.look()
                 await self._wait_for_room_and_work(models, stop)
             except RedisError as error:
                 self._outage.note(error)
@@ -124,15 +137,15 @@ class Worker:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(IDLE_CLAIM_S + 1):
                 if len(self._jobs) < self._num_slots:
-                    await _unless(stop, self._queue.wait_for_work(IDLE_CLAIM_S, models))
+                    await unless(stop, self._queue.wait_for_work(IDLE_CLAIM_S, models))
                 else:
                     self._slot_freed.clear()
-                    await _unless(stop, self._slot_freed.wait())
+                    await unless(stop, self._slot_freed.wait())
 
     async def _beat_loop(self) -> None:
         while self._pool.is_alive:
             await asyncio.sleep(BEAT_S)
-            await _wait(self._text_written, QUIET_BEAT_S if self._jobs else IDLE_CLAIM_S)
+            await wait(self._text_written, QUIET_BEAT_S if self._jobs else IDLE_CLAIM_S)
             self._text_written.clear()
             jobs = list(self._jobs.values())
             sent = [job.progress() for job in jobs]
@@ -177,14 +190,16 @@ class Worker:
     async def _serve(self, job: RunningJob) -> None:
         """Run one job to its last word."""
         claimed = job.claimed
-        outcome: Done | Failed
+        verifies = claimed.job.kind == "verify"
+        outcome: Outcome
         try:
-            outcome = await self._listen(job)
+            outcome = await (self._verify(job) if verifies else self._listen(job))
         except EngineStoppedError:
             return
         except Exception:
             log.exception("job %s failed", job.job_id)
-            said = "Something went wrong in the engine while it wrote this."
+            doing = "looked at" if verifies else "wrote"
+            said = f"Something went wrong in the engine while it {doing} this."
             outcome = Failed(code=ErrorCode.INTERNAL, message=said)
         job.is_ending = True
         if await self._finish(job, outcome):
@@ -197,7 +212,7 @@ class Worker:
             async with contextlib.AsyncExitStack() as stack:
                 entering = stack.enter_async_context(self._pool.use(wanted.model))
                 # To load it may take minutes.
-                engine = await _unless(job.cancelled, entering)
+                engine = await unless(job.cancelled, entering)
                 if engine is None:
                     return job.cancelled_unbegun(wanted.model or self._pool.default_name)
                 events = engine.generate(
@@ -219,7 +234,15 @@ class Worker:
             return Failed(code=error.code, message=str(error))
         raise EngineStoppedError(STEP_LOOP_DIED)
 
-    async def _finish(self, job: RunningJob, outcome: Done | Failed) -> bool:
+    async def _verify(self, job: RunningJob) -> Outcome:
+        try:
+            found = await unless(job.cancelled, self._verifier.verify(job.claimed.job.prompt))
+        except EngineError as error:
+            log.warning("job %s cannot be verified: %s", job.job_id, error)
+            return Failed(code=error.code, message=str(error))
+        return job.cancelled_unbegun(self._pool.default_name) if found is None else found
+
+    async def _finish(self, job: RunningJob, outcome: Outcome) -> bool:
         """Write the last word, as often as it takes. Return False when the job is another's."""
         while True:
             progress = job.progress()
@@ -241,7 +264,7 @@ class Worker:
         for job in left:
             self._drop(job)
         # A beat that came after the farewell would be a sign of life.
-        await _cancel(beating)
+        await cancel(beating)
         # With a Redis that is away their leases lapse, which hands them on as well.
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FAREWELL_S):
@@ -254,9 +277,12 @@ class Worker:
             await self._queue.release(self._name, job.job_id, job.claimed.attempt)
 
 
-def _log_outcome(job_id: str, attempt: int, outcome: Done | Failed) -> None:
+def _log_outcome(job_id: str, attempt: int, outcome: Outcome) -> None:
     if isinstance(outcome, Failed):
         log.info("job %s attempt %d failed: %s", job_id, attempt, outcome.code)
+        return
+    if isinstance(outcome, Verified):
+        log.info("job %s attempt %d verified: %d tokens", job_id, attempt, outcome.num_scored)
         return
     usage = outcome.usage
     log.info(
@@ -270,25 +296,3 @@ def _log_outcome(job_id: str, attempt: int, outcome: Done | Failed) -> None:
         usage.first_token_ms,
         usage.total_ms,
     )
-
-
-async def _wait(event: asyncio.Event, timeout_s: float) -> None:
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(timeout_s):
-            await event.wait()
-
-
-async def _unless(stop: asyncio.Event, doing: Coroutine[Any, Any, T]) -> T | None:
-    """Return what `doing` gives, or None where `stop` was set sooner; then it is cancelled."""
-    task, stopping = asyncio.create_task(doing), asyncio.create_task(stop.wait())
-    try:
-        await asyncio.wait((task, stopping), return_when=asyncio.FIRST_COMPLETED)
-        return task.result() if task.done() else None
-    finally:
-        await _cancel(task, stopping)
-
-
-async def _cancel(*tasks: asyncio.Task[Any]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)

@@ -62,6 +62,16 @@ def read_models(record: bytes) -> list[str]:
     return record.decode().split("\n")
 
 
+def read_pairs(answer: object) -> dict[str, str]:
+    """Read names and values in turn.
+
+    >>> read_pairs([b"e1", b"1f2e3d4c", b"e2", b""])
+    {'e1': '1f2e3d4c', 'e2': ''}
+    """
+    flat = [each.decode() for each in cast("list[bytes]", answer)]
+    return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
 def union_of(offers: Sequence[Sequence[str]]) -> tuple[str, ...]:
     """Put what several engines offer into one line: defaults first, the most common at the head.
 

@@ -51,3 +51,7 @@ class Lane:
     def own(self, bot_id: str) -> str:
         """Name the set of jobs whose last word a bot has not yet shown."""
         return f"{self.prefix}:own:{bot_id}"
+
+    def dead(self) -> str:
+        """Name the list of jobs that were given up, newest first."""
+        return f"{self.prefix}:dead"

@@ -3,12 +3,9 @@
 State is truth, events are hints: a job's hash and its text always hold everything.
 """
 
-import json
 import secrets
 import time
 from collections.abc import Sequence
-from functools import cache
-from importlib.resources import files
 from typing import Any, cast
 
 from pydantic import ValidationError
@@ -16,9 +13,9 @@ from redis.asyncio import Redis
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from wire import keys
-from wire.answers import read_hint, read_models, read_record, read_stats, union_of
+from wire.answers import read_hint, read_models, read_pairs, read_record, read_stats, union_of
 from wire.connection import BLOCK_MAX_S
-from wire.jobs import MAX_TEXT_BYTES, ErrorCode, Failed, Job, Outcome, explain
+from wire.jobs import ErrorCode, Failed, Job, Outcome, explain
 from wire.records import (
     Admission,
     Bounds,
@@ -30,6 +27,7 @@ from wire.records import (
     QueueStats,
     Submitted,
 )
+from wire.scripting import register, script_settings
 
 __all__ = [
     "Admission",
@@ -46,20 +44,10 @@ __all__ = [
 
 DEFAULT_BOUNDS = Bounds()
 SCRIPTS = (
-    *("submit", "cancel", "snapshot", "place", "note", "tick", "models"),
-    *("claim", "beat", "finish", "release", "leave"),
+    *("submit", "cancel", "snapshot", "place", "note", "tick", "models", "marks"),
+    *("claim", "beat", "finish", "release", "leave", "announce"),
 )
 HINTS_PER_READ = 500
-
-LAST_WORDS = {
-    ErrorCode.DEADLINE: "This took too long, so it was stopped. Please try again in a while.",
-    ErrorCode.NO_ENGINE: "No engine was there to write this in time. Please try again later.",
-    ErrorCode.ENGINE_LOST: (
-        "Each engine that worked on this stopped unexpectedly, so it was given up. "
-        "Please try a different prompt."
-    ),
-}
-"""What a person is told when the queue itself ends a job."""
 
 
 class JobQueue:
@@ -81,28 +69,9 @@ class JobQueue:
         """Use `redis`, as `wire.connection.connect` makes it (answers are bytes)."""
         self._redis = redis
         self._lane = keys.Lane(lane)
-        # A registered script sends its hash, and its source where Redis has lost it.
-        self._scripts = {name: redis.register_script(_source(name)) for name in SCRIPTS}
-        self._settings = json.dumps(
-            {
-                "lease_ms": lease_ms,
-                "max_attempts": max_attempts,
-                "record_ttl_s": record_ttl_s,
-                "freeze_gap_ms": keys.FREEZE_GAP_MS,
-                "engine_alive_ms": keys.ENGINE_ALIVE_MS,
-                "engine_forget_ms": keys.ENGINE_FORGET_MS,
-                "stream_max_entries": keys.STREAM_MAX_ENTRIES,
-                "day_s": keys.DAY_S,
-                "reap_batch": keys.REAP_BATCH,
-                "audit_max_jobs": keys.AUDIT_MAX_JOBS,
-                "claim_max_looks": keys.CLAIM_MAX_LOOKS,
-                "dead_max": keys.DEAD_MAX,
-                "max_text_bytes": MAX_TEXT_BYTES,
-                "outcomes": {
-                    code: Failed(code=code, message=said).model_dump_json()
-                    for code, said in LAST_WORDS.items()
-                },
-            }
+        self._scripts = register(redis, SCRIPTS)
+        self._settings = script_settings(
+            lease_ms=lease_ms, max_attempts=max_attempts, record_ttl_s=record_ttl_s
         )
 
     async def submit(self, job: Job, bounds: Bounds = DEFAULT_BOUNDS) -> Submitted:
@@ -206,6 +175,30 @@ class JobQueue:
         offers = cast("list[bytes]", await self._run("models"))
         return union_of([read_models(each) for each in offers])
 
+    async def announce_key(self, engine: str, fingerprint: str) -> dict[str, str]:
+        """Note which watermark key an engine marks with, and say what all live ones mark with.
+
+        Of two engines that announce theirs, the later one sees both. To be repeated now and then:
+        what Redis has lost is there again.
+
+        Args:
+            engine: that has claimed before; of one that Redis does not know nothing is noted.
+            fingerprint: from which nothing follows about the key; empty: it marks nothing.
+
+        Returns:
+            As `key_fingerprints`.
+        """
+        return read_pairs(await self._run("announce", engine, fingerprint))
+
+    async def key_fingerprints(self) -> dict[str, str]:
+        """Say which watermark key each live engine marks with.
+
+        Returns:
+            Engine to fingerprint, empty where nothing is marked. An engine that has only just
+            come, and not said it yet, is left out.
+        """
+        return read_pairs(await self._run("marks"))
+
     async def claim(
         self, engine: str, models: Sequence[str], num_free: int, held: Sequence[str]
     ) -> list[Claimed]:
@@ -305,9 +298,3 @@ class JobQueue:
         call = self._scripts[script]
         answer: object = await call([self._lane.prefix], [self._settings, *args])
         return answer
-
-
-@cache
-def _source(script: str) -> str:
-    folder = files("wire") / "scripts"
-    return "".join((folder / f"{name}.lua").read_text("utf-8") for name in ("common", script))

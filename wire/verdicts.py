@@ -3,6 +3,7 @@
 Knows neither texts nor keys.
 """
 
+import math
 from enum import StrEnum
 from typing import Annotated, Literal
 
@@ -48,14 +49,21 @@ class Verified(Message):
         No sign that this bot wrote it. Of texts that it did not write, 30% look as much like its \
 own as this (n = 240 tokens, p = 0.3).
         """
-        words = round((ENOUGH_TOKENS - self.num_scored) * WORDS_PER_TOKEN)
+        # In steps of five, since it is a rough estimate, and never less than one.
+        words = 5 * math.ceil((ENOUGH_TOKENS - self.num_scored) * WORDS_PER_TOKEN / 5)
         said = {
             Verdict.OURS: "This bot wrote it, or a part of it.",
             Verdict.NO_SIGN: "No sign that this bot wrote it.",
             Verdict.TOO_SHORT: f"Too short to tell: about {words} more words are needed.",
         }[self.verdict]
-        share = "fewer than 1 in a million" if self.p_value < OURS_BELOW else f"{self.p_value:.0%}"
         return (
-            f"{said} Of texts that it did not write, {share} look as much like its own as this "
-            f"(n = {self.num_scored} tokens, p = {self.p_value:.2g})."
+            f"{said} Of texts that it did not write, {self._share()} look as much like its own as "
+            f"this (n = {self.num_scored} tokens, p = {self.p_value:.2g})."
         )
+
+    def _share(self) -> str:
+        if self.p_value < OURS_BELOW:
+            return "fewer than 1 in a million"
+        if self.p_value < 0.01:
+            return f"1 in {1 / self.p_value:,.0f}"
+        return f"{self.p_value:.0%}"

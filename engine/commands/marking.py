@@ -3,10 +3,11 @@
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, SecretStr
+from pydantic import AfterValidator, Field, SecretStr
+from pydantic_settings import CliSuppress
 
 from engine.key_store import open_keys, parse_keys
-from engine.settings import ModelCommand
+from engine.settings import OFF_THE_COMMAND_LINE, ModelCommand
 from engine.watermark import WatermarkKey
 
 KEY_FILE_NAME = ".watermark-key"
@@ -17,12 +18,14 @@ class MarkingCommand(ModelCommand):
 
     watermark: bool = True
     """Mark texts, so that `verify` can tell them; `--no-watermark`, OVID_WATERMARK=off: not."""
-    watermark_key: SecretStr | None = None
+    watermark_key: CliSuppress[SecretStr | None] = Field(
+        default=None, json_schema_extra=OFF_THE_COMMAND_LINE
+    )
     """The secret of the mark, 64 hexadecimal digits; behind it and commas old ones. Left out: it is
     kept in a file."""
     watermark_key_file: Annotated[Path, AfterValidator(Path.expanduser)] | None = None
     """Where the secret is kept, made at the first start; left out: in .watermark-key, beside the
-    models."""
+    models. OVID_WATERMARK_KEY, in the environment alone, is the secret itself."""
 
     def keys(self) -> tuple[WatermarkKey, ...]:
         """Return all keys, the current one first.
@@ -32,7 +35,16 @@ class MarkingCommand(ModelCommand):
         """
         if self.watermark_key is not None:
             return parse_keys(self.watermark_key.get_secret_value(), "OVID_WATERMARK_KEY")
-        return open_keys(self.watermark_key_file or self.models / KEY_FILE_NAME)
+        return open_keys(self._key_file)
+
+    def known_keys(self) -> tuple[WatermarkKey, ...]:
+        """Return all keys that are there already, the current one first; none is made.
+
+        Raises:
+            EngineError: they cannot be read.
+        """
+        is_there = self.watermark_key is not None or self._key_file.exists()
+        return self.keys() if is_there else ()
 
     def marking_key(self) -> WatermarkKey | None:
         """Return the key that marks new texts; None where none is wanted.
@@ -41,3 +53,7 @@ class MarkingCommand(ModelCommand):
             EngineError: it can be neither read nor made.
         """
         return self.keys()[0] if self.watermark else None
+
+    @property
+    def _key_file(self) -> Path:
+        return self.watermark_key_file or self.models / KEY_FILE_NAME

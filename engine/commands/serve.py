@@ -18,6 +18,8 @@ from engine.commands.marking import MarkingCommand
 from engine.errors import EngineStoppedError
 from engine.loading import load_engine, pick_device
 from engine.model_pool import ModelPool
+from engine.verifier import Verifier
+from engine.watermark import WatermarkKey
 from engine.worker import STEP_LOOP_DIED, Worker
 from wire.connection import connect, hide_password
 from wire.queue import JobQueue
@@ -78,6 +80,8 @@ class Serve(MarkingCommand):
         )
         redis = connect(self.redis_url.get_secret_value()) if self.redis else None
         http = _http_options(self)
+        keys = self.keys() if self.watermark else self.known_keys()
+        marking = keys[0] if self.watermark else None
         pool = ModelPool(
             self.models,
             self.model,
@@ -86,14 +90,21 @@ class Serve(MarkingCommand):
             prefill_tokens=self.prefill_tokens,
             # A job that was claimed is never refused because HTTP callers are waiting.
             max_waiting=self.slots + self.http_max_requests,
-            load=partial(load_engine, watermark=self.marking_key()),
+            load=partial(load_engine, watermark=marking),
         )
-        asyncio.run(_serve(self, pool, redis, http))
+        verifier = Verifier(pool.folders, keys)
+        asyncio.run(_serve(self, pool, redis, http, verifier, marking))
 
 
 async def _serve(
-    settings: Serve, pool: ModelPool, redis: Redis | None, http: "HttpOptions | None"
+    settings: Serve,
+    pool: ModelPool,
+    redis: Redis | None,
+    http: "HttpOptions | None",
+    verifier: Verifier,
+    marking: WatermarkKey | None,
 ) -> None:
+    fingerprint = marking.fingerprint if marking else ""
     # Leases are fenced by this name, so no engine may ever bear another's.
     name = f"{socket.gethostname()[:32]}.{os.getpid()}.{secrets.token_hex(4)}"
     async with contextlib.AsyncExitStack() as stack:
@@ -103,7 +114,7 @@ async def _serve(
         asyncio.get_running_loop().add_signal_handler(signal.SIGINT, os._exit, INTERRUPTED)
         await stack.enter_async_context(pool)
         stop = _stop_at_signals()
-        async with _http(http, pool) as http_url:
+        async with _http(http, pool, verifier) as http_url:
             doors = [http_url] if http_url else []
             if redis is None:
                 working = asyncio.create_task(_watch(pool, stop))
@@ -115,9 +126,11 @@ async def _serve(
                     name=name,
                     num_slots=settings.slots,
                     grace_s=settings.grace_s,
+                    verifier=verifier,
+                    fingerprint=fingerprint,
                 )
                 working = asyncio.create_task(worker.run(stop))
-            _say_ready(settings, name, pool, doors)
+            _say_ready(settings, name, pool, doors, fingerprint)
             stopping = asyncio.create_task(stop.wait())
             await asyncio.wait((working, stopping), return_when=asyncio.FIRST_COMPLETED)
             stopping.cancel()
@@ -134,14 +147,17 @@ def _stop_at_signals() -> asyncio.Event:
     return stop
 
 
-def _say_ready(settings: Serve, name: str, pool: ModelPool, doors: list[str]) -> None:
+def _say_ready(
+    settings: Serve, name: str, pool: ModelPool, doors: list[str], fingerprint: str
+) -> None:
     log.info(
-        "engine ready: %s runs GPT-2 %s on %s, %d slots, %s; models: %s",
+        "engine ready: %s runs GPT-2 %s on %s, %d slots, %s; %s; models: %s",
         name,
         pool.default_name,
         pool.device.type,
         settings.slots,
         ", ".join(doors),
+        f"texts are marked with key {fingerprint}" if fingerprint else "texts are not marked",
         ", ".join(pool.names()),
     )
 
@@ -167,14 +183,16 @@ def _http_options(settings: Serve) -> "HttpOptions | None":
 
 
 @contextlib.asynccontextmanager
-async def _http(options: "HttpOptions | None", pool: ModelPool) -> AsyncIterator[str | None]:
+async def _http(
+    options: "HttpOptions | None", pool: ModelPool, verifier: Verifier
+) -> AsyncIterator[str | None]:
     """Serve HTTP if it is wanted, and give its address."""
     if options is None:
         yield None
         return
     from engine.http_api import http_api  # noqa: PLC0415 - as above
 
-    async with http_api(pool, options) as port:
+    async with http_api(pool, options, verifier) as port:
         host = f"[{options.host}]" if ":" in options.host else options.host
         yield f"http://{host}:{port}"
 

@@ -7,15 +7,16 @@ from pathlib import Path
 from pydantic import Field
 from pydantic_settings import CliPositionalArg
 
-from codec.bpe import Tokenizer
-from codec.vocabulary import find_vocabulary
-from engine.commands.marking import MarkingCommand
-from engine.errors import InvalidRequestError
+from engine.commands.marking import KEY_FILE_NAME, MarkingCommand
+from engine.errors import InvalidRequestError, NoKeyError
 from engine.label import visible
 from engine.loading import model_folders
+from engine.verifier import Vocabularies
 from engine.verify import verify
 
 STANDARD_INPUT = Path("-")
+MAX_FILE_BYTES = 2 * 2**20
+"""More takes memory by the gigabyte."""
 
 
 class Verify(MarkingCommand):
@@ -34,9 +35,16 @@ class Verify(MarkingCommand):
 
         Raises:
             EngineError: there is no key, no model, or a file is no text.
-            VocabularyError: a model's vocabulary is damaged.
         """
-        keys, tokenizers = self.keys(), _tokenizers(self.models)
+        keys = self.known_keys()
+        if not keys:
+            msg = (
+                f"There is no watermark key in {self.models / KEY_FILE_NAME}, nor in "
+                f"OVID_WATERMARK_KEY or OVID_WATERMARK_KEY_FILE: without the key that marked a "
+                f"text nobody can tell where it comes from."
+            )
+            raise NoKeyError(msg)
+        tokenizers = Vocabularies().of(model_folders(self.models).values())
         for path in self.files:
             found = verify(_read(path), tokenizers, keys)
             if self.as_json:
@@ -50,21 +58,12 @@ class Verify(MarkingCommand):
                 print(f"{visible(str(path))}: {found.sentence()}")
 
 
-def _tokenizers(models: Path) -> list[Tokenizer]:
-    """Return the tokenizers of all models, each vocabulary once: any of them may have written."""
-    found: dict[tuple[bytes, bytes], Path] = {}
-    for folder in model_folders(models).values():
-        encoder, merges = find_vocabulary(folder)
-        found.setdefault((encoder.read_bytes(), merges.read_bytes()), folder)
-    if not found:
-        msg = f"{models} holds no model, and without its vocabulary a text cannot be verified."
-        raise InvalidRequestError(msg)
-    return [Tokenizer.from_folder(folder) for folder in found.values()]
-
-
 def _read(path: Path) -> str:
     try:
         data = sys.stdin.buffer.read() if path == STANDARD_INPUT else path.read_bytes()
+        if len(data) > MAX_FILE_BYTES:
+            msg = f"{path} is {len(data)} bytes long, at most {MAX_FILE_BYTES} are taken: cut it."
+            raise InvalidRequestError(msg)
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         msg = f"{path} is no UTF-8 text: byte {error.start} belongs to no character."

@@ -14,6 +14,7 @@ from engine.http_api.files import FileStore
 from engine.http_api.fine_tuning import FineTuning
 from engine.http_api.options import HttpOptions
 from engine.model_pool import ModelPool
+from engine.verifier import Verifier
 
 Body = TypeVar("Body", bound=BaseModel)
 Some = TypeVar("Some")
@@ -88,6 +89,7 @@ class Door:
     places: Places
     files: FileStore
     fine_tuning: FineTuning
+    verifier: Verifier
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     is_draining: bool = False
     traffic: Traffic = field(default_factory=Traffic)

@@ -13,7 +13,13 @@ from aiohttp import web
 from aiohttp.http import HttpProcessingError
 from pydantic import ValidationError
 
-from engine.errors import EngineError, EngineStoppedError, PromptTooLongError, UnknownModelError
+from engine.errors import (
+    EngineError,
+    EngineStoppedError,
+    NoKeyError,
+    PromptTooLongError,
+    UnknownModelError,
+)
 from wire.jobs import ErrorCode, Failed, explain
 
 log = logging.getLogger(__name__)
@@ -136,6 +142,8 @@ def from_engine(error: EngineError) -> ApiError:
             return ApiError(404, str(error), code="model_not_found", param="model")
         case PromptTooLongError():
             return ApiError(400, str(error), code=CONTEXT_LENGTH_EXCEEDED, param="prompt")
+        case NoKeyError():
+            return ApiError(503, str(error), code="no_watermark_key")
         case EngineStoppedError():
             return ApiError(503, str(error), code="engine_stopped")
         case _ if error.code is ErrorCode.INTERNAL:

@@ -9,7 +9,7 @@ from typing import Any
 
 from aiohttp import web
 
-from engine.http_api import completions, file_routes, fine_tuning_routes, models
+from engine.http_api import completions, file_routes, fine_tuning_routes, models, verify
 from engine.http_api.door import Door, Places, door_key
 from engine.http_api.files import FileStore
 from engine.http_api.fine_tuning import FineTuning
@@ -17,6 +17,7 @@ from engine.http_api.guard import answer_and_log, guard, name_request
 from engine.http_api.options import HttpOptions
 from engine.locks import alone_in
 from engine.model_pool import ModelPool
+from engine.verifier import Verifier
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +33,7 @@ ROUTES = (
     # A name may hold a slash, as Hugging Face's do.
     web.get("/v1/models/{model:.+}", models.get_model),
     web.post("/v1/tokenize", models.tokenize),
+    web.post("/v1/verify", verify.verify_text),
     web.post("/v1/files", file_routes.upload_file),
     web.get("/v1/files", file_routes.list_files),
     web.get("/v1/files/{file_id}", file_routes.get_file),
@@ -49,7 +51,9 @@ ROUTES = (
 
 
 @contextlib.asynccontextmanager
-async def http_api(pool: ModelPool, options: HttpOptions) -> AsyncIterator[int]:
+async def http_api(
+    pool: ModelPool, options: HttpOptions, verifier: Verifier | None = None
+) -> AsyncIterator[int]:
     """Serve a pool's models over HTTP, and give the port.
 
     On leaving, nothing new is taken, running replies may finish within the grace time, and what
@@ -58,6 +62,7 @@ async def http_api(pool: ModelPool, options: HttpOptions) -> AsyncIterator[int]:
     Args:
         pool: open, and open for longer than this.
         options: where, for whom, how much.
+        verifier: answers whether texts were written here; left out: there is no key to tell by.
 
     Raises:
         EngineError: another server has these models.
@@ -67,7 +72,8 @@ async def http_api(pool: ModelPool, options: HttpOptions) -> AsyncIterator[int]:
     fine_tuning = FineTuning(
         options.models / FILES_FOLDER / "jobs", options.models, files, options.finetune_args
     )
-    door = Door(pool, options, Places(options.max_requests), files, fine_tuning)
+    verifier = verifier or Verifier(pool.folders)
+    door = Door(pool, options, Places(options.max_requests), files, fine_tuning, verifier)
     async with contextlib.AsyncExitStack() as stack:
         folder = options.models / FILES_FOLDER
         # Another server would take this one's jobs for those of a dead one.

@@ -59,6 +59,7 @@ async def serving(
     num_slots: int = 2,
     grace_s: float = 0.0,
     name: str = "e1",
+    **options: Any,
 ) -> AsyncIterator[Running]:
     """Run a worker with a model called `tiny`, or with several by name, the first the default."""
     next_tokens = next_token if isinstance(next_token, dict) else {"tiny": next_token}
@@ -67,16 +68,21 @@ async def serving(
         for model in next_tokens:
             write_model(Path(folder), model)
         pool = make_pool(Path(folder), load, next(iter(next_tokens)), num_slots=num_slots)
-        async with running_worker(queue, pool, num_slots, grace_s, name) as running:
+        async with running_worker(queue, pool, num_slots, grace_s, name, **options) as running:
             yield running
 
 
 @asynccontextmanager
 async def running_worker(
-    queue: JobQueue, pool: ModelPool, num_slots: int = 2, grace_s: float = 0.0, name: str = "e1"
+    queue: JobQueue,
+    pool: ModelPool,
+    num_slots: int = 2,
+    grace_s: float = 0.0,
+    name: str = "e1",
+    **options: Any,
 ) -> AsyncIterator[Running]:
     async with pool:
-        worker = Worker(pool, queue, name=name, num_slots=num_slots, grace_s=grace_s)
+        worker = Worker(pool, queue, name=name, num_slots=num_slots, grace_s=grace_s, **options)
         running = Running(pool, worker)
         try:
             yield running

@@ -10,8 +10,10 @@ from engine.loading import load_engine
 from engine.model import GPT2
 from engine.noise import gumbel, seed_key
 from engine.sampler import SampleRow, sample
+from engine.watermark import find_mark, subkey_of
 from engine.weights import save_model
 from tests.end_to_end.stack import REPOSITORY
+from tests.engine.marked import KEY
 from wire.jobs import FinishReason, SamplingParams
 
 pytestmark = [
@@ -36,6 +38,32 @@ def test_cuda_samples_the_same_ids_as_the_cpu_from_the_same_logits() -> None:
         for seed, (k, p) in enumerate([(40, 1.0), (0, 0.9), (0, 1.0), (200, 0.5)] * 16)
     ]
     assert sample(logits.cuda(), rows).tolist() == sample(logits, rows).tolist()
+
+
+def test_cuda_draws_the_marked_tokens_that_the_cpu_draws() -> None:
+    logits = torch.randn(64, 8192, generator=torch.Generator().manual_seed(0))
+    rows = [
+        SampleRow(
+            SamplingParams(seed=seed, top_k=40), KEY.row_key(subkey_of(seed), (seed, 2, 3, 4))
+        )
+        for seed in range(64)
+    ]
+    assert sample(logits.cuda(), rows).tolist() == sample(logits, rows).tolist()
+
+
+def test_a_text_that_was_written_on_cuda_is_found_on_the_cpu() -> None:
+    engine, _ = load_engine(
+        DEMO, torch.device("cuda"), num_slots=2, prefill_tokens=64, max_waiting=2, watermark=KEY
+    )
+    sequences = [
+        engine.add("The old lighthouse", SamplingParams(max_tokens=200, seed=seed))
+        for seed in (1, 2)
+    ]
+    while engine.has_work:
+        engine.step()
+    for sequence in sequences:
+        written = sequence.token_ids[-sequence.num_completion_tokens :]
+        assert find_mark(written, KEY).p_value < 1e-6
 
 
 def test_cuda_logits_are_those_of_the_cpu_up_to_the_precision_of_bfloat16() -> None:

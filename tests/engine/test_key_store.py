@@ -70,3 +70,28 @@ def test_a_key_shows_a_fingerprint_and_never_itself():
 def test_a_key_of_another_length_is_no_key():
     with pytest.raises(ValueError, match="32 bytes, not 16"):
         WatermarkKey(bytes(16))
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o666])
+def test_a_key_that_others_may_read_or_write_is_taken_and_named_with_the_remedy(
+    tmp_path: Path, mode: int, caplog: pytest.LogCaptureFixture
+):
+    path = tmp_path / "key"
+    path.write_text(FIRST, encoding="ascii")
+    path.chmod(mode)
+    assert open_keys(path) == (WatermarkKey(bytes.fromhex(FIRST)),)
+    [said] = [record.getMessage() for record in caplog.records]
+    assert f"{path} is open to other users of this machine (mode {mode:04o})" in said
+    assert said.endswith(f"Close it with: chmod 600 {path}")
+    assert FIRST not in said
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o400])
+def test_of_a_key_that_its_owner_alone_reads_nothing_is_said(
+    tmp_path: Path, mode: int, caplog: pytest.LogCaptureFixture
+):
+    path = tmp_path / "state" / "key"
+    open_keys(path)
+    path.chmod(mode)
+    open_keys(path)
+    assert caplog.records == []

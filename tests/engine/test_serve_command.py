@@ -33,12 +33,12 @@ def options(models: Path) -> list[str]:
 
 @asynccontextmanager
 async def serve(
-    cwd: Path, options: list[str], url: str, *more: str
+    cwd: Path, options: list[str], url: str, *more: str, **extra: str
 ) -> AsyncIterator[tuple[asyncio.subprocess.Process, asyncio.StreamReader]]:
     child = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "engine", "serve", *options, *more),
         cwd=cwd,
-        env=environment(OVID_REDIS_URL=url),
+        env=environment(OVID_REDIS_URL=url, **extra),
         stderr=asyncio.subprocess.PIPE,
     )
     assert child.stderr is not None

@@ -18,6 +18,7 @@ from engine.watermark import (
     NUM_SUBKEYS,
     WatermarkKey,
     find_mark,
+    find_marks,
     subkey_of,
     token_scores,
 )
@@ -155,6 +156,48 @@ def test_the_p_value_of_text_without_the_key_is_never_too_small():
     found = sorted(find_mark(ids, KEY).p_value for ids in texts)
     # Corrected p-values stay above the diagonal; 400 texts go below it by chance a little.
     assert all(p >= 0.5 * (rank / 400) - 0.02 for rank, p in enumerate(found))
+
+
+def slowly(ids: list[int]) -> float:
+    """The p-value of a text whose contexts are all new, window by window and subkey by subkey."""
+    places = list(range(CONTEXT_TOKENS, len(ids)))
+    scores = token_scores(ids, places, KEY).numpy()
+    num = len(places)
+    windows = [
+        (start, min(start + size, num))
+        for size in (32 * 2**power for power in range(20))
+        if size < num
+        for start in range(0, num - size // 2, size // 2)
+    ]
+    whole = float(stats.gamma.sf(scores.sum(0), num).min())
+    if not windows:
+        return min(1.0, whole * NUM_SUBKEYS)
+    parts = min(
+        float(stats.gamma.sf(scores[start:end].sum(0), end - start).min()) for start, end in windows
+    )
+    return min(1.0, 2 * NUM_SUBKEYS * min(whole, parts * len(windows)))
+
+
+@pytest.mark.parametrize("length", [5, 20, 36, 37, 51, 52, 53, 100, 133, 500])
+def test_the_p_value_is_what_the_slow_way_finds(length: int, marked: list[list[int]]):
+    rng = random.Random(length)
+    ids = [rng.randrange(N_VOCAB) for _ in range(length)]
+    ids[length // 3 : length // 3 + 40] = marked[0][: len(ids[length // 3 : length // 3 + 40])]
+    assert find_mark(ids, KEY).p_value == pytest.approx(slowly(ids), rel=1e-6, abs=0.0)
+
+
+def test_the_p_value_of_a_text_that_is_marked_throughout_is_that_of_the_whole(
+    marked: list[list[int]],
+):
+    for ids in marked[:4]:
+        found = find_mark(ids, KEY)
+        assert (found.first, found.last) == (CONTEXT_TOKENS, LENGTH - 1)
+        assert found.p_value == pytest.approx(slowly(ids), rel=1e-6, abs=0.0)
+
+
+def test_readings_are_scored_together_as_they_are_alone(marked: list[list[int]]):
+    texts = [marked[0], marked[0][10:], [], marked[1][:9], marked[1] + marked[2]]
+    assert find_marks(texts, KEY) == [find_mark(ids, KEY) for ids in texts]
 
 
 @pytest.mark.parametrize("length", [0, 1, CONTEXT_TOKENS])

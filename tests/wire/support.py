@@ -12,10 +12,12 @@ from wire.queue import Bounds, Claimed, JobQueue, JobRecord, Progress
 BOT = "bot"
 MODEL = "124M"
 MODELS = (MODEL,)
+COMMON = ["124M", "notes"]
+RARE = ["124M", "1558M"]
 ROOMY = Bounds(max_waiting=10_000, max_unfinished_per_user=10_000)
 PREFIX = "{ovid:0}"
 # What may be left when all jobs have ended and their last words are shown.
-LASTING = ("engines", "models", "clock", "bell", "dead")
+LASTING = ("engines", "models", "marks", "clock", "bell", "dead")
 EXPIRING = ("job", "text", "events")
 
 

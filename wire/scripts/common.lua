@@ -15,6 +15,7 @@ local RING = lane .. ':ring' -- list: users with a line, in the order of their t
 local RETRY = lane .. ':retry' -- list: suspects, whose engine was lost
 local ENGINES = lane .. ':engines' -- zset: engine -> last sign of life, ms
 local MODELS = lane .. ':models' -- hash: engine -> its models, one a line, its default first
+local MARKS = lane .. ':marks' -- hash: engine -> fingerprint of the key it marks with, '' for none
 local CLOCK = lane .. ':clock' -- string: when a script last ran, ms
 local DEAD = lane .. ':dead' -- list: jobs given up, newest first
 
@@ -72,6 +73,19 @@ local function knows(job) return job.beaten == tostring(job.attempt) end
 
 local function live_engines()
   return redis.call('ZRANGEBYSCORE', ENGINES, '(' .. (now - settings.engine_alive_ms), '+inf')
+end
+
+-- What live engines mark with: engine, fingerprint, engine, fingerprint, ...
+local function marks()
+  local found = {}
+  for _, engine in ipairs(live_engines()) do
+    local fingerprint = redis.call('HGET', MARKS, engine)
+    if fingerprint then
+      found[#found + 1] = engine
+      found[#found + 1] = fingerprint
+    end
+  end
+  return found
 end
 
 local function count_engines() return #live_engines() end

@@ -4,6 +4,7 @@ begin_even_when_full()
 local engine = ARGV[2]
 redis.call('ZREM', ENGINES, engine)
 redis.call('HDEL', MODELS, engine)
+redis.call('HDEL', MARKS, engine)
 local held = redis.call('SMEMBERS', held_key(engine))
 table.sort(held)
 for _, id in ipairs(held) do

@@ -113,6 +113,7 @@ local function forget_engines()
   for _, engine in ipairs(redis.call('ZRANGEBYSCORE', ENGINES, '-inf', long_gone)) do
     redis.call('ZREM', ENGINES, engine)
     redis.call('HDEL', MODELS, engine)
+    redis.call('HDEL', MARKS, engine)
   end
 end
 

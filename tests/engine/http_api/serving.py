@@ -1,7 +1,7 @@
 """A real server on a real socket, before a real pool of models, and the clients that drive it."""
 
 import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,10 @@ from engine.llm_engine import LLMEngine
 from engine.loading import load_engine
 from engine.model_pool import ModelPool
 from engine.scheduler import Scheduler
-from engine.sequence import Scoring, Sequence
+from engine.sequence import Scoring
+from engine.sequence import Sequence as EngineSequence
+from engine.verifier import Verifier
+from engine.watermark import WatermarkKey
 from tests.engine.support import (
     ENDLESS,
     EOT,
@@ -74,6 +77,7 @@ async def serving(
     prefill_tokens: int = 512,
     load: Load = load_engine,
     token: str | None = None,
+    keys: Sequence[WatermarkKey] = (),
     **options: Any,
 ) -> AsyncIterator[Served]:
     max_requests = options.pop("max_requests", 16)
@@ -90,7 +94,7 @@ async def serving(
     )
     asked = HttpOptions(models=models, max_requests=max_requests, **options)
     async with pool, AsyncExitStack() as server:
-        port = await server.enter_async_context(http_api(pool, asked))
+        port = await server.enter_async_context(http_api(pool, asked, Verifier(pool.folders, keys)))
         async with (
             client_of(port, token) as client,
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(DEADLINE_S)) as session,
@@ -115,7 +119,9 @@ async def client_of(port: int, token: str | None = None) -> AsyncIterator[AsyncO
 class EndlessEngine(LLMEngine):
     """The real engine, but a prompt that begins with "endless" is written without a bound."""
 
-    def add(self, prompt: Any, params: SamplingParams, scoring: Scoring | None = None) -> Sequence:
+    def add(
+        self, prompt: Any, params: SamplingParams, scoring: Scoring | None = None
+    ) -> EngineSequence:
         if bytes(prompt).startswith(b"endless"):
             params = params.model_copy(update={"max_tokens": ENDLESS})
         return super().add(prompt, params, scoring)

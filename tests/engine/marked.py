@@ -1,0 +1,19 @@
+"""Marked text without a model: letters drawn as a sampler draws, from the key's own noise."""
+
+import torch
+
+from engine.noise import gumbel
+from engine.watermark import CONTEXT_TOKENS, WatermarkKey, subkey_of
+
+KEY, OLD = WatermarkKey(bytes(range(32))), WatermarkKey(bytes(range(1, 33)))
+LETTERS = torch.tensor(list(b"abcdefghijklmnopqrstuvwxyz "))
+
+
+def marked_letters(key: WatermarkKey = KEY, *, num_letters: int = 200, seed: int = 0) -> str:
+    """What a model that likes all letters alike writes; with the byte vocabulary, a token each."""
+    written = list(b"begin")
+    for _ in range(num_letters):
+        state = key.row_key(subkey_of(seed), tuple(written[-CONTEXT_TOKENS:]))
+        noise = gumbel(torch.tensor(state), LETTERS)
+        written.append(int(LETTERS[noise.argmax()]))
+    return bytes(written).decode()
