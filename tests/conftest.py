@@ -1,6 +1,8 @@
 """What tests share: a private Redis, empty for each test. Never the one in OVID_REDIS_URL."""
 
-from collections.abc import AsyncIterator
+import os
+import signal
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import pytest_asyncio
@@ -16,6 +18,24 @@ settings.register_profile(
 )
 settings.load_profile("ovid")
 
+PATIENCE = "?socket_timeout=60&socket_connect_timeout=60"
+"""Behind a Redis URL: where an outage is not what a test is about, slowness is none."""
+
+
+# Tests that run in the background of a shell are to ignore Ctrl-C, and what they start would too.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_settings_from_outside() -> Iterator[None]:
+    """Whoever runs the tests may have set Ovid up for other ends."""
+    with pytest.MonkeyPatch.context() as environment:
+        for name in list(os.environ):
+            if name.startswith("OVID_") or name == "DISCORD_TOKEN":
+                environment.delenv(name)
+        yield
+
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def redis_server() -> AsyncIterator[RedisServer]:
@@ -27,7 +47,7 @@ async def redis_server() -> AsyncIterator[RedisServer]:
 @pytest.fixture
 async def redis_url(redis_server: RedisServer) -> str:
     """The URL of the shared server, emptied."""
-    async with Redis.from_url(redis_server.url) as redis:
+    async with Redis.from_url(redis_server.url + PATIENCE) as redis:
         await redis.flushall()
     return redis_server.url
 
@@ -35,7 +55,7 @@ async def redis_url(redis_server: RedisServer) -> str:
 @pytest.fixture
 async def redis(redis_url: str) -> AsyncIterator[Redis]:
     """A client of the shared server, as the programs make theirs; the server is emptied."""
-    async with connect(redis_url) as client:
+    async with connect(redis_url + PATIENCE) as client:
         yield client
 
 

@@ -1,16 +1,30 @@
 """Pools of models that are no networks: real folders to be found, fake engines behind them."""
 
+import asyncio
+import contextlib
 import threading
+import weakref
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import torch
 
+from engine.errors import MemoryShortError
 from engine.llm_engine import LLMEngine
 from engine.model_pool import ModelPool
-from tests.engine.support import FakeModelRunner, NextToken, make_engine
+from tests.engine.support import (
+    ENDLESS,
+    FakeModelRunner,
+    NextToken,
+    make_engine,
+    make_params,
+    replies,
+)
+from tests.engine.test_async_engine import collect, text_of
 
 CPU = torch.device("cpu")
 WEIGHTS_NAME = "model.safetensors"
+DEADLINE_S = 40
 
 
 def write_model(models: Path, name: str, weights: str = "as first trained") -> Path:
@@ -81,3 +95,58 @@ def make_pool(
         max_waiting=8,
         load=load,
     )
+
+
+class Small(FakeLoader):
+    """Has room for so many models at once. It counts those that are in memory for real."""
+
+    def __init__(self, room: int, next_tokens: dict[str, NextToken]) -> None:
+        super().__init__(next_tokens)
+        self.room = room
+        self.in_memory: weakref.WeakSet[LLMEngine] = weakref.WeakSet()
+
+    def check(self, folder: Path) -> None:
+        if len(self.in_memory) >= self.room:
+            msg = f"{folder.name} needs 9 MiB, but 1 MiB are free."
+            raise MemoryShortError(msg)
+
+    def __call__(self, folder: Path, *args: object, **kwargs: object) -> tuple[LLMEngine, str]:
+        engine, name = super().__call__(folder, *args, **kwargs)  # type: ignore[arg-type]
+        self.in_memory.add(engine)
+        return engine, name
+
+
+def says(text: str) -> NextToken:
+    return replies({"hi": text})
+
+
+async def ask(pool: ModelPool, name: str | None) -> str:
+    async with pool.use(name) as engine:
+        return text_of(await collect(engine.generate("hi", make_params(max_tokens=50))))
+
+
+@contextlib.asynccontextmanager
+async def writing(pool: ModelPool, name: str) -> AsyncIterator[asyncio.Event]:
+    """Have a model write without end; setting the event stops it."""
+    began, cancelled = asyncio.Event(), asyncio.Event()
+
+    async def write() -> None:
+        async with pool.use(name) as engine:
+            params = make_params(max_tokens=ENDLESS)
+            async for _ in engine.generate("endless", params, cancelled=cancelled):
+                began.set()
+
+    async with asyncio.timeout(DEADLINE_S):
+        task = asyncio.create_task(write())
+        await began.wait()
+        try:
+            yield cancelled
+        finally:
+            cancelled.set()
+            await task
+
+
+async def loading(load: FakeLoader) -> None:
+    async with asyncio.timeout(DEADLINE_S):
+        while load.num_loading == 0:
+            await asyncio.sleep(0.01)

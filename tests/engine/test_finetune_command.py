@@ -1,69 +1,28 @@
-"""`finetune`: text in, a model folder out that can be run; stopped runs go on, others are told."""
+"""`finetune`: text in, a model folder out that can be run; what it cannot do it says."""
 
-import csv
 import json
 import math
-import os
 import shutil
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import pytest
 import torch
 
-from engine.__main__ import main
-from engine.errors import ModelError
 from engine.loading import load_engine
 from engine.locks import alone_in
 from engine.model import GPT2
 from engine.train import run as finetune_run
-from engine.train.checkpoint import CHECKPOINT_NAME, Checkpoints
-from engine.train.finetune import StepReport
-from engine.train.losses import LossLog
 from engine.weights import load_model, save_model
-from tests.engine.models import CPU, make_model
+from tests.engine.finetuning import finetune, killed_at, models, rows_of
+from tests.engine.models import CPU
 from tests.engine.support import N_VOCAB, make_params
 from tests.engine.test_training_documents import export_of, said
-from tests.engine.training import DOCUMENTS, SMALL, KilledError, fresh_model
+from tests.engine.training import KilledError
+
+__all__ = ["models"]
 
 PNG = b"\x89PNG\r\n\x1a\n"
-
-
-@pytest.fixture
-def models(tmp_path: Path, vocabulary: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A models' folder with a `base` to start from, a text beside it, and nothing set outside."""
-    monkeypatch.chdir(tmp_path)
-    folder = tmp_path / "models"
-    save_model(make_model(SMALL), vocabulary, folder / "base", dtype=torch.float32)
-    (tmp_path / "text.txt").write_text("<|endoftext|>".join(DOCUMENTS), encoding="utf-8")
-    return folder
-
-
-def arguments(*options: str, name: str = "new", data: str = "text.txt") -> list[str]:
-    return [
-        *("finetune", data, "--name", name, "--model", "base", "--device", "cpu"),
-        *("--block-tokens", "16", "--epochs", "1", *options),
-    ]
-
-
-def finetune(*options: str, name: str = "new", data: str = "text.txt") -> int:
-    return main(arguments(*options, name=name, data=data))
-
-
-def rows_of(folder: Path) -> list[list[str]]:
-    with (folder / "losses.csv").open(encoding="utf-8", newline="") as file:
-        return list(csv.reader(file))
-
-
-def measured(folder: Path) -> list[list[str]]:
-    """What the same run would write again: all but its speed."""
-    return [row[:4] for row in rows_of(folder)]
 
 
 def texts_of(folder: Path) -> str:
@@ -166,84 +125,6 @@ def test_prompts_and_completions_and_chats_are_trained_on_with_a_notice(
     assert "from notes/pairs.jsonl: line 1: it must be" in capsys.readouterr().err
 
 
-@contextmanager
-def killed_at(*steps: int) -> Iterator[None]:
-    """Let a run end as if it were killed, its checkpoint one step behind its table."""
-    write = LossLog.write
-
-    def write_then_die(self: LossLog, said: StepReport) -> None:
-        write(self, said)
-        if said.step in steps:
-            raise KilledError
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(LossLog, "write", write_then_die)
-        yield
-
-
-def test_finetune_killed_by_sigkill_goes_on_as_if_it_never_was(models: Path):
-    options = ("--epochs", "8", "--evaluate-every", "20", "--threads", "1")
-    assert finetune(*options, name="whole") == 0
-    # Samples leave the losses alone, and take so long that it is still at it when it is killed.
-    slow = ("--save-every-s", "0", "--sample-every", "1", "--sample-length", "30")
-    command = [sys.executable, "-m", "engine", *arguments(*options, *slow)]
-    table = models / "new" / ".train" / "losses.csv"
-    root = str(Path(__file__).resolve().parents[2])
-    with subprocess.Popen(
-        command, env=os.environ | {"PYTHONPATH": root}, stdout=subprocess.DEVNULL
-    ) as killed:
-        deadline_s = time.monotonic() + 60
-        while not table.exists() or table.read_bytes().count(b"\n") < 8:
-            assert killed.poll() is None
-            assert time.monotonic() < deadline_s
-            time.sleep(0.002)
-        killed.kill()
-    assert killed.returncode == -9
-    assert not (models / "new" / "config.json").exists()
-    with table.open("a", encoding="utf-8") as file:
-        file.write("999,1.0,")  # as if it had died while it wrote
-    assert finetune(*options) == 0
-    assert len(measured(models / "new")) > 100
-    assert measured(models / "new") == measured(models / "whole")
-    weights = [(models / name / "model.safetensors").read_bytes() for name in ("new", "whole")]
-    assert weights[0] == weights[1]
-
-
-def test_ctrl_c_is_told_with_how_to_go_on(
-    models: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-):
-    write = LossLog.write
-
-    def write_then_interrupt(self: LossLog, said: StepReport) -> None:
-        write(self, said)
-        if said.step == 4:
-            os.kill(os.getpid(), 2)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(LossLog, "write", write_then_interrupt)
-        assert finetune() == 130
-    told = capsys.readouterr().err
-    assert "finetune: stopped after step 4 of 14; the same command goes on from there." in told
-    assert finetune() == 0
-    assert [row[0] for row in rows_of(models / "new")[1:]] == [str(n) for n in range(1, 15)]
-
-
-@pytest.mark.parametrize("change", ["text", "seed", "base"])
-def test_finetune_does_not_mix_two_runs_in_one_model(
-    models: Path, capsys: pytest.CaptureFixture[str], change: str
-):
-    # Adapters mean nothing without the very weights that they were trained on.
-    options = ["--lora-rank", "2"] if change == "base" else []
-    with killed_at(5), pytest.raises(KilledError):
-        finetune("--save-every-s", "0", *options)
-    if change == "text":
-        Path("text.txt").write_text("one<|endoftext|>two" * 300, encoding="utf-8")
-    if change == "base":
-        save_model(fresh_model(3), models / "base", models / "base", dtype=torch.float32)
-    assert finetune(*options, *(["--seed", "9"] if change == "seed" else [])) == 1
-    assert "checkpoint" in capsys.readouterr().err
-
-
 def test_two_processes_do_not_train_one_model(models: Path, capsys: pytest.CaptureFixture[str]):
     with alone_in(models / "new" / ".train", "not asked for twice"):
         assert finetune() == 1
@@ -266,67 +147,6 @@ def test_a_model_that_is_there_is_overwritten_only_when_asked(
     assert (models / "new" / "model.safetensors").read_bytes() == before
     assert finetune("--seed", "1") == 0
     assert (models / "new" / "model.safetensors").read_bytes() != before
-
-
-def test_finetune_ends_well_although_a_checkpoint_was_once_cut_off(models: Path):
-    scratch = models / "new" / ".train"
-    scratch.mkdir(parents=True)
-    (scratch / f"{CHECKPOINT_NAME}.partial").write_bytes(b"half")
-    assert finetune() == 0
-    assert not scratch.exists()
-
-
-def test_a_model_that_cannot_be_saved_is_not_trained_in_vain(
-    models: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-):
-    def full_disk(*args: object, **kwargs: object) -> None:
-        raise ModelError("cannot save the model: no space left")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(finetune_run, "save_model", full_disk)
-        assert finetune() == 1
-    assert "no space left" in capsys.readouterr().err
-    table = models / "new" / ".train" / "losses.csv"
-    before = table.read_text(encoding="utf-8")
-    # The run is over but for the saving: no step is taken a second time.
-    with killed_at(*range(1, 15)):
-        assert finetune() == 0
-    assert (models / "new" / "losses.csv").read_text(encoding="utf-8") == before
-
-
-ENDING = {
-    "draw_losses": finetune_run,
-    "save_model": finetune_run,
-    "remove": Checkpoints,
-    "rmtree": shutil,
-}
-"""What a run does last, in this order."""
-
-
-@pytest.mark.parametrize("last", ENDING)
-def test_a_run_killed_while_it_ends_loses_neither_model_nor_table(
-    models: Path, monkeypatch: pytest.MonkeyPatch, last: str
-):
-    do = getattr(ENDING[last], last)
-
-    def do_then_die(*args: Any, **kwargs: Any) -> None:
-        do(*args, **kwargs)
-        # Saving a model clears away folders of its own.
-        if last != "rmtree" or Path(args[0]).name == ".train":
-            raise KilledError
-
-    assert finetune(name="whole") == 0
-    with monkeypatch.context() as patch:
-        patch.setattr(ENDING[last], last, do_then_die)
-        with pytest.raises(KilledError):
-            finetune()
-    # Where nothing is left to do, the model is there, and that is what is told.
-    assert finetune() == (1 if last in ("remove", "rmtree") else 0)
-    assert measured(models / "new") == measured(models / "whole")
-    assert len(measured(models / "new")) == 1 + 14
-    for name in ("model.safetensors", "config.json"):
-        assert (models / "new" / name).read_bytes() == (models / "whole" / name).read_bytes()
-    assert (models / "new" / "training.json").exists()
 
 
 def test_the_model_appears_when_all_that_belongs_to_it_is_there(

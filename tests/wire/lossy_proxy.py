@@ -14,6 +14,7 @@ class LossyProxy:
         self._writers: set[asyncio.StreamWriter] = set()
         self.url = ""
         self.num_lost = 0
+        self.num_connections = 0
         self.swallow = False
         """Say nothing instead of breaking the connection."""
 
@@ -35,6 +36,7 @@ class LossyProxy:
             await asyncio.gather(*(writer.wait_closed() for writer in self._writers))
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.num_connections += 1
         up_reader, up_writer = await asyncio.open_unix_connection(self._path)
         self._writers |= {writer, up_writer}
         async with asyncio.TaskGroup() as group:

@@ -36,10 +36,10 @@ async def test_each_bot_reads_its_own_hints(queue):
     assert [hint.job_id for hint in await queue.hints("bot2", "0-0", block_ms=0)] == ["b"]
 
 
-async def test_a_bot_that_waits_is_woken(queue):
+async def test_a_bot_that_waits_is_woken(queue, patient_queue):
     await submit(queue, "a")
     async with asyncio.TaskGroup() as group:
-        waiting = group.create_task(queue.hints(BOT, "0-0", block_ms=2000))
+        waiting = group.create_task(patient_queue.hints(BOT, "0-0", block_ms=30_000))
         await claim(queue)
     assert [hint.kind for hint in waiting.result()] == ["started"]
 

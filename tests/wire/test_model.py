@@ -15,6 +15,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from tests.conftest import PATIENCE
 from tests.wire import support
 from tests.wire.support import BOT, make_done, make_job, now_ms
 from wire import keys
@@ -274,7 +275,7 @@ class QueueMachine(RuleBasedStateMachine):
     def redis_was_away(self) -> None:
         for job_id in self.ids(JobState.RUNNING):
             self.do(self.redis.zadd("{ovid:0}:lease", {job_id: 1}))
-        then = self.do(now_ms(self.redis)) - 60_000
+        then = self.do(now_ms(self.redis)) - 2 * keys.FREEZE_GAP_MS
         self.do(self.redis.set("{ovid:0}:clock", then))
         self.do(self.redis.script_flush())
         self.tick()
@@ -329,7 +330,7 @@ class QueueMachine(RuleBasedStateMachine):
 
 def test_the_queue_agrees_with_its_model(redis_server):
     class Machine(QueueMachine):
-        url = redis_server.url
+        url = redis_server.url + PATIENCE
 
     bounds = settings(max_examples=40, stateful_step_count=30)
     run_state_machine_as_test(Machine, settings=bounds)

@@ -129,9 +129,9 @@ async def test_suspects_stand_before_everybody(queue, redis):
     assert await queue.place("a") == 3
 
 
-async def test_the_bell_wakes_an_engine_that_waits(queue):
+async def test_the_bell_wakes_an_engine_that_waits(queue, patient_queue):
     async with asyncio.TaskGroup() as group:
-        waiting = group.create_task(queue.wait_for_work(2))
+        waiting = group.create_task(patient_queue.wait_for_work(30))
         await submit(queue, "a")
     assert waiting.result() is True
     assert await queue.wait_for_work(0) is False

@@ -58,7 +58,6 @@ def test_the_best_format_in_a_folder_is_taken(tmp_path: Path):
         ("openai", "model.ckpt.data-00000-of-00001"),
     ],
 )
-@pytest.mark.timeout(20)
 def test_a_pipe_in_the_place_of_weights_is_not_waited_for(kind: Kind, name: str, tmp_path: Path):
     folder = write_folder(kind, tmp_path / "model")
     assert (folder / name).is_file(), sorted(path.name for path in folder.iterdir())

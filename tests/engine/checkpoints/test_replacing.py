@@ -1,5 +1,6 @@
 """Replacing a model folder: one stroke where the system has it, and never two models mixed."""
 
+import itertools
 import threading
 from pathlib import Path
 
@@ -146,11 +147,13 @@ def test_a_reader_finds_a_whole_model_at_every_moment(tmp_path: Path):
     reader = threading.Thread(target=look)
     reader.start()
     try:
-        for step in range(1, 40):
+        # A loaded machine lets the reader look but now and then.
+        for step in itertools.count(1):
             replace_model(write(tmp_path / "new", str(step), OF_NEW), folder)
+            if missed or (step >= 40 and len({first for first, _, _ in seen}) >= 5):
+                break
     finally:
         is_done.set()
         reader.join()
     assert not missed
-    assert len({first for first, _, _ in seen}) > 1, "the reader came too late"
     assert all(weights == first for first, weights, last in seen if first == last)

@@ -1,5 +1,7 @@
 """A folder of models for each test, and a server that most tests are content with."""
 
+import json
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -19,3 +21,20 @@ async def served(models: Path) -> AsyncIterator[Served]:
     """A server with the tiny model."""
     async with serving(models) as server:
         yield server
+
+
+@pytest.fixture
+def training_file(tmp_path: Path) -> Path:
+    """A text to train on."""
+    path = tmp_path / "counting.jsonl"
+    lines = (json.dumps({"text": f"{number} green bottles"}) + "\n" for number in range(40))
+    path.write_text("".join(lines), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def training_niceness(monkeypatch: pytest.MonkeyPatch) -> int:
+    """How far training gives way: by one, or it would wait for all that loads the machine."""
+    niceness = os.getpriority(os.PRIO_PROCESS, 0) + 1
+    monkeypatch.setattr("engine.http_api.training_process.NICENESS", niceness)
+    return niceness
