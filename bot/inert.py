@@ -3,14 +3,16 @@ r"""Make text inert: what Discord shows is what was written, letter by letter. K
 One rule, so that it can be undone exactly (`render`'s tests do):
 
 - A backslash stands before every character that Discord's Markdown gives a meaning to: anywhere
-  before ``\ ` * _ ~ | < [ @``; before `:` and `/` where no blank or line end follows (links,
-  invites without a scheme, `:emoji:`); and before `# - + >` and the `.` or `)` of a number in the
-  run of white space and such marks that a line begins with (headings, subtext, quotes, lists). So
-  there is no heading, no label, no link, no mention and no code block that a model could write.
-- A character that is invisible or reorders its neighbours (Unicode categories Cc, Cf, Cs, Zl, Zp;
-  except line feed, tab, and the two joiners that scripts and emoji need) is shown by its number,
-  `⟨U+202E⟩`. So is the fifth and every further combining mark on one character, which would
-  otherwise paint over the lines above; and `⟨` itself, so that a number never lies.
+  before ``\ ` * _ ~ | < [ @``; before `:` and `/` where no blank or line end follows, and `.` where
+  a letter or digit does (links, invites without a scheme, `:emoji:`); and before `# - + >` and the
+  `.` or `)` of a number in the run of white space and such marks that a line begins with (headings,
+  subtext, quotes, lists). So there is no heading, no label, no link, no mention and no code block
+  that a model could write. `docs/label.md` has the rules as a table, which the tests read.
+- A character that is invisible or reorders its neighbours (Unicode categories Cc, Cf, Cs, Zl, Zp,
+  and what is ignored by default; except line feed, tab, and the joiners and variation selectors
+  that scripts and emoji need) is shown by its number, `⟨U+202E⟩`. So is the fifth and every further
+  combining mark on one character, which would otherwise paint over the lines above; and `⟨` itself,
+  so that a number never lies.
 """
 
 import unicodedata
@@ -27,6 +29,11 @@ _BLANKS = frozenset(("", " ", "\n", "\t"))
 _LINE_MARKS = frozenset("#-+>*")
 _NUMBER_ENDS = frozenset(".)")
 _INVISIBLE = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp"))
+_IGNORED = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2065\u3164\uffa0") | {
+    chr(code)
+    for code in (*range(0xFFF0, 0xFFF9), *range(0xE0000, 0xE0100), *range(0xE01F0, 0xE1000))
+}
+"""Letters, marks and unassigned characters that show nothing (Default_Ignorable_Code_Point)."""
 _JOINERS = frozenset("\u200c\u200d")
 _KEPT = _JOINERS | frozenset("\n\t")
 
@@ -54,6 +61,7 @@ class Escaper:
         needs_backslash = (
             char in _ALWAYS
             or (char in _BEFORE_TEXT and following not in _BLANKS)
+            or (char == "." and following.isalnum())
             or (self._in_head and char in (_NUMBER_ENDS if self._in_number else _LINE_MARKS))
         )
         self._walk_head(char)
@@ -69,6 +77,7 @@ class Escaper:
         self._num_marks = self._num_marks + 1 if category in ("Mn", "Me") else 0
         return (
             (category in _INVISIBLE and char not in _KEPT)
+            or char in _IGNORED
             or self._num_marks > MAX_MARKS
             or char == "⟨"
         )
@@ -104,7 +113,7 @@ def inert(text: str) -> str:
     r"""Make a whole text inert.
 
     >>> print(inert("# [Free](https://example.com) for <@1> at 9:30"))
-    \# \[Free](https\:\/\/example.com) for \<\@1> at 9\:30
+    \# \[Free](https\:\/\/example\.com) for \<\@1> at 9\:30
     """
     return "".join(piece for piece, _ in inert_pieces(text))
 

@@ -15,9 +15,13 @@ from engine.http_api.bodies import CompletionRequest
 from engine.http_api.choices import Choice, Piece, make_choices, write_choice
 from engine.http_api.door import Door, door_key, read_body
 from engine.http_api.errors import translate
+from engine.label import header_label, header_value, label
 from wire.jobs import Usage
 
-LABEL_HEADER = "X-Machine-Generated"
+MACHINE_HEADER = "X-Machine-Generated"
+"""For programs: what wrote the text."""
+LABEL_HEADER = "X-Ovid-Label"
+"""For people: the label, in ASCII."""
 
 usage_key = web.RequestKey("usage", dict[str, int])
 """What the log says of a request's size."""
@@ -34,8 +38,15 @@ class _Reply:
     completion_tokens: int = 0
 
     @property
-    def label(self) -> str:
+    def writer(self) -> str:
         return f"GPT-2 {self.model_name}"
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {
+            MACHINE_HEADER: header_value(self.writer),
+            LABEL_HEADER: header_label(self.model_name),
+        }
 
     def json(self, choices: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
         return {
@@ -44,7 +55,8 @@ class _Reply:
             "created": self.created,
             "model": self.model_name,
             "system_fingerprint": f"ovid-{self.model_name}",
-            "machine_generated": self.label,
+            "machine_generated": self.writer,
+            "label": label(self.model_name),
             "choices": choices,
             **more,
         }
@@ -89,7 +101,7 @@ async def _whole(
 
     await _write_all(engine, choices, reply, collect, door.closing)
     answer = reply.json([_joined(each).json() for each in pieces], usage=reply.usage)
-    return web.json_response(answer, headers={LABEL_HEADER: reply.label})
+    return web.json_response(answer, headers=reply.headers)
 
 
 async def _write_all(
@@ -134,7 +146,7 @@ async def _streamed(
     reply: _Reply,
 ) -> web.StreamResponse:
     door = request.app[door_key]
-    events = _EventStream(request, {LABEL_HEADER: reply.label}, door.options.stall_s)
+    events = _EventStream(request, reply.headers, door.options.stall_s)
     with_usage = wanted.stream_options is not None and wanted.stream_options.include_usage
     more = {"usage": None} if with_usage else {}
 
