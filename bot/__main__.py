@@ -1,10 +1,12 @@
-"""`python -m bot run | invite`: settings, Redis, client, signals, exit codes. Nothing else.
+"""`python -m bot run | doctor | invite`: settings, Redis, client, signals, exit codes. No more.
 
-Exit status: 0 after a stop that was asked for, 2 when something keeps the bot from starting.
+Exit status: 0 after a stop that was asked for, 2 when something keeps the bot from starting; that
+of `doctor` goes by the worst that it finds.
 """
 
 import argparse
 import asyncio
+import io
 import logging
 import signal
 import sys
@@ -13,21 +15,25 @@ from typing import Any, TypeVar
 
 import aiohttp
 import discord
-from pydantic import ValidationError
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from bot.client import BotClient, invite_link
 from bot.discord_api import use_discord_at
-from bot.settings import TOKEN_PAGE, BotSettings, explain_settings
+from bot.doctor import examine, may_be_token
+from bot.settings import TOKEN_PAGE, BadSettingsError, BotSettings, load_settings
 from wire.connection import connect, hide_password
+from wire.findings import EXIT_STATUS, exit_status
 from wire.queue import Bounds, JobQueue
 
 _log = logging.getLogger("bot")
 
 EXIT_CANNOT_START = 2
+INTERRUPTED = 130
+"""The exit status after Ctrl-C, as a shell has it."""
 CLOSED_FOR_BAD_TOKEN = 4004
 RETRY_S = 5.0
+BAD_TOKEN = f"Discord does not take DISCORD_TOKEN: reset it and copy it anew at {TOKEN_PAGE}"
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
@@ -41,10 +47,16 @@ class StartError(Exception):
 def main() -> None:
     """Run the command line and exit."""
     parser = argparse.ArgumentParser(prog="bot", description="Ovid's Discord bot.")
-    commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("run", help="answer people until stopped")
+    commands = parser.add_subparsers(dest="command")
+    commands.add_parser(
+        "run", help="answer people until stopped (what it does if nothing is named)"
+    )
+    about_doctor = "say what keeps the bot from answering, and the remedy"
+    commands.add_parser("doctor", help=about_doctor, description=about_doctor, epilog=EXIT_STATUS)
     commands.add_parser("invite", help="print the link that adds the bot to a server")
-    command = parser.parse_args().command
+    command = parser.parse_args().command or "run"
+    if command == "doctor":
+        sys.exit(doctor())
     try:
         settings = read_settings()
         configure_logging(settings.log_level)
@@ -54,6 +66,21 @@ def main() -> None:
         sys.exit(EXIT_CANNOT_START)
 
 
+def doctor() -> int:
+    """Print what keeps the bot from answering, and return the exit status."""
+    configure_logging("ERROR")
+    try:
+        found = asyncio.run(examine())
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # What servers are called may hold what a terminal has no letters for.
+        sys.stdout.reconfigure(errors="replace")
+    for each in found:
+        print(each.line())
+    return exit_status(found)
+
+
 def read_settings() -> BotSettings:
     """Read the settings from the environment and `.env`.
 
@@ -61,12 +88,15 @@ def read_settings() -> BotSettings:
         StartError: With a sentence for each setting that can't be used.
     """
     try:
-        settings = BotSettings()
-    except ValidationError as error:
-        raise StartError("\n".join(explain_settings(error))) from None
-    if not settings.discord_token.get_secret_value().strip():
+        settings = load_settings()
+    except BadSettingsError as error:
+        raise StartError("\n".join(error.args)) from None
+    token = settings.discord_token.get_secret_value().strip()
+    if not token:
         msg = f"DISCORD_TOKEN is not set: make a bot and copy its token at {TOKEN_PAGE}"
         raise StartError(msg)
+    if not may_be_token(token):
+        raise StartError(BAD_TOKEN)
     return settings
 
 
@@ -95,7 +125,8 @@ async def run(settings: BotSettings) -> None:
             await client.connect()
 
         while True:
-            await at_discord(BotClient(JobQueue(redis), bounds), settings, answer_people)
+            bot = BotClient(JobQueue(redis), bounds, note=settings.label_note)
+            await at_discord(bot, settings, answer_people)
             await asyncio.sleep(RETRY_S)
 
 
@@ -124,16 +155,15 @@ async def at_discord(
         StartError: Discord does not take the token.
     """
     use_discord_at(settings.discord_api, settings.discord_gateway)
-    bad_token = f"Discord does not take DISCORD_TOKEN: reset it and copy it anew at {TOKEN_PAGE}"
     async with client:
         try:
             await client.login(settings.discord_token.get_secret_value())
             await work(client)
         except discord.LoginFailure:
-            raise StartError(bad_token) from None
+            raise StartError(BAD_TOKEN) from None
         except discord.ConnectionClosed as error:
             if error.code == CLOSED_FOR_BAD_TOKEN:
-                raise StartError(bad_token) from None
+                raise StartError(BAD_TOKEN) from None
             _log.warning("Discord closed the connection with code %s", error.code)
         except (aiohttp.ClientError, OSError, discord.DiscordException) as error:
             _log.warning("Discord can't be reached: %s", error)

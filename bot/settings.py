@@ -5,8 +5,10 @@ Secrets are `SecretStr`: printing the settings shows stars.
 
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from bot.label import check_note
 
 TOKEN_PAGE = "https://discord.com/developers/applications"  # noqa: S105  # an address, no secret
 
@@ -29,6 +31,8 @@ class BotSettings(BaseSettings):
     max_waiting: Annotated[int, Field(ge=1, le=100_000)] = 200
     """Requests in line; more are refused."""
     max_unfinished_per_user: Annotated[int, Field(ge=1, le=100)] = 2
+    label_note: Annotated[str, AfterValidator(check_note)] = ""
+    """A line of the operator's own below every label, up to 200 characters."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     @field_validator("redis_url")
@@ -47,6 +51,28 @@ class BotSettings(BaseSettings):
             msg = "input should be an address like http://127.0.0.1:8080/api/v10"
             raise ValueError(msg)
         return url
+
+
+class BadSettingsError(Exception):
+    """Settings that can't be used; its arguments are sentences, one for each, without secrets."""
+
+
+def load_settings() -> BotSettings:
+    """Read the settings from the environment and `.env`.
+
+    Raises:
+        BadSettingsError: One of them can't be used, or `.env` can't be read.
+    """
+    try:
+        return BotSettings()
+    except ValidationError as error:
+        raise BadSettingsError(*explain_settings(error)) from None
+    except UnicodeDecodeError:
+        msg = ".env: it is no UTF-8 text."
+        raise BadSettingsError(msg) from None
+    except OSError as error:
+        msg = f".env: it can't be read: {error.strerror}."
+        raise BadSettingsError(msg) from None
 
 
 def explain_settings(error: ValidationError) -> list[str]:

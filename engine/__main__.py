@@ -29,6 +29,7 @@ COMMANDS = {
     "verify": "engine.commands.verify:Verify",
     "evaluate": "engine.evaluate.command:Evaluate",
     "bench": "engine.commands.bench:Bench",
+    "doctor": "engine.commands.doctor:Doctor",
 }
 """By name, so that a command imports only what it needs itself."""
 

@@ -40,6 +40,7 @@ class Rest:
         """List what is served."""
         return [
             Route("GET", "/users/@me", self.get_me),
+            Route("GET", "/users/@me/guilds", self.list_guilds),
             Route("GET", "/oauth2/applications/@me", self.get_application),
             Route("GET", "/applications/@me", self.get_application),
             Route("GET", "/gateway", self.get_gateway, open=True),
@@ -65,6 +66,13 @@ class Rest:
         """Return our bot's user."""
         about = {"mfa_enabled": True, "locale": "en-US", "verified": True, "email": None}
         return user_json(self._world.bot) | about
+
+    def list_guilds(self, _: Call) -> list[Json]:
+        """Return the guild, and what our bot may do in it."""
+        guild, bot = self._world.guild, self._world.bot
+        about: Json = {"icon": None, "banner": None, "owner": False, "features": []}
+        may = {"permissions": str(self._view().permissions(bot))}
+        return [{"id": str(guild.id), "name": guild.name, **about, **may}]
 
     def get_application(self, _: Call) -> Json:
         """Return our bot's application."""

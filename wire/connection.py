@@ -76,6 +76,11 @@ class _HeedsCancellation(AbstractConnection):
     comes as it finishes: https://github.com/python/cpython/issues/86296. Can go with Python 3.11.
     """
 
+    async def on_connect(self) -> None:
+        # Over a unix socket redis-py 8.1 would check the health of a connection that it is only
+        # making, and where that is refused make it again inside of itself, without end.
+        await self.on_connect_check_health(check_health=False)
+
     async def send_packed_command(self, command: Any, check_health: bool = True) -> None:  # noqa: FBT001, FBT002 - redis-py's own signature
         task = asyncio.current_task()
         before = task.cancelling() if task else 0

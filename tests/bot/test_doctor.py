@@ -1,0 +1,312 @@
+"""`python -m bot doctor`: each fault at Discord, in the settings, and its exit status."""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import socket
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from bot import doctor
+from bot.doctor import check_discord, examine, judge_servers, judge_starts
+from bot.settings import BadSettingsError, BotSettings, load_settings
+from sandbox.payloads import View
+from sandbox.rest import Rest
+from sandbox.server import Sandbox
+from tests.bot.support import Engine, environment_of, running_bot
+from wire.findings import Finding, Level, exit_status
+
+PORTAL = "https://discord.com/developers/applications"
+INVITATION = "https://discord.com/oauth2/authorize?client_id=1"
+SEE = 1 << 10
+ADMINISTRATOR = 1 << 3
+NOBODY = 65534
+
+
+@pytest.fixture
+def settings(
+    sandbox: Sandbox, redis_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Callable[..., BotSettings]:
+    """Puts the bot's settings into the environment, some of them changed, and reads them."""
+    monkeypatch.chdir(tmp_path)
+
+    def read(**changed: str) -> BotSettings:
+        for name, value in (environment_of(sandbox, redis_url) | changed).items():
+            monkeypatch.setenv(name, value)
+        return BotSettings()
+
+    return read
+
+
+@pytest.fixture
+def closed_port() -> int:
+    """Where nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port: int = free.getsockname()[1]
+    return port
+
+
+@asynccontextmanager
+async def kept_alive(engine: Engine) -> AsyncIterator[None]:
+    """Let an engine give signs of life, however long the block takes."""
+
+    async def appear() -> None:
+        while True:
+            await engine.appear()
+            await asyncio.sleep(1)
+
+    appearing = asyncio.create_task(appear())
+    try:
+        yield
+    finally:
+        appearing.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await appearing
+
+
+async def at_discord(settings: BotSettings, ahead_s: float = 0) -> list[Finding]:
+    return [each async for each in check_discord(settings, lambda: time.time() + ahead_s)]
+
+
+def only(found: list[Finding], level: Level) -> str:
+    """The one line of its level, and there is nothing worse."""
+    assert exit_status(found) == exit_status([Finding(level, "", "")])
+    [line] = [each.line() for each in found if each.level is level]
+    return line
+
+
+async def test_a_bot_that_lacks_nothing_is_all_well(
+    sandbox: Sandbox, redis_url: str, engine: Engine, program
+):
+    async with running_bot(sandbox, redis_url), kept_alive(engine):
+        child = await program("doctor", **environment_of(sandbox, redis_url))
+        assert await child.until_it_ends() == 0
+    assert child.log == []
+    said = (await child.process.stdout.read()).decode()
+    assert "FAULT" not in said
+    assert "warn" not in said
+    for words in (
+        f"ok    token: it is that of Ovid ({sandbox.bot_user.id}).",
+        "ok    gateway: it greets.",
+        "ok    servers: the bot is in 1, and lacks nothing in 1.",
+        "ok    commands: registered: generate",
+        "ok    clock: it agrees with Discord's.",
+        "ok    clock: it agrees with Redis's.",
+        "ok    engines: 1 alive: engine-1 (124M); models: 124M.",
+    ):
+        assert words in said
+    assert sandbox.token not in said
+
+
+async def test_all_faults_are_told_at_once_and_no_secret(program, tmp_path: Path):
+    child = await program("doctor", OVID_REDIS_URL=f"unix://:hunter2@{tmp_path}/nowhere.sock")
+    assert await child.until_it_ends() == 2
+    assert child.log == []
+    said = (await child.process.stdout.read()).decode()
+    assert (
+        f"FAULT token: DISCORD_TOKEN is not set. Make a bot and copy its token: {PORTAL}." in said
+    )
+    assert "FAULT redis: no use can be made of it at unix://:***@" in said
+    assert "hunter2" not in said
+
+
+async def test_every_bad_setting_is_a_fault(settings, monkeypatch: pytest.MonkeyPatch):
+    settings()
+    monkeypatch.setenv("OVID_MAX_WAITING", "0")
+    monkeypatch.setenv("OVID_REDIS_URL", "http://me:hunter2@host")
+    lines = [each.line() for each in await examine()]
+    assert lines == [
+        "FAULT settings: OVID_REDIS_URL: input should begin with redis://, rediss:// or unix://. "
+        "Correct it in the environment or in .env.",
+        "FAULT settings: OVID_MAX_WAITING: input should be greater than or equal to 1, not '0'. "
+        "Correct it in the environment or in .env.",
+    ]
+
+
+async def test_an_env_file_that_is_no_text_is_a_fault(settings, tmp_path: Path):
+    settings()
+    (tmp_path / ".env").write_bytes(b"OVID_LOG_LEVEL=\xff")
+    line = only(await examine(), Level.FAULT)
+    assert line.startswith("FAULT settings: .env: it is no UTF-8 text.")
+
+
+def test_an_env_file_that_may_not_be_read_is_a_sentence(monkeypatch: pytest.MonkeyPatch):
+    # Not below pytest's folders, into which no other user may look.
+    folder = Path(tempfile.mkdtemp(dir="/tmp"))
+    folder.chmod(0o755)
+    (folder / ".env").touch(mode=0)
+    monkeypatch.chdir(folder)
+    me = os.geteuid()
+    try:
+        if me == 0:
+            os.seteuid(NOBODY)
+        with pytest.raises(
+            BadSettingsError, match=r"^\.env: it can't be read: Permission denied\.$"
+        ):
+            load_settings()
+    finally:
+        if me == 0:
+            os.seteuid(me)
+        shutil.rmtree(folder)
+
+
+async def test_a_token_that_cannot_even_be_sent_is_a_fault(settings):
+    line = only(await at_discord(settings(DISCORD_TOKEN="made.up\ntoken")), Level.FAULT)
+    assert line.startswith("FAULT token: DISCORD_TOKEN holds what no token does.")
+    assert "made.up" not in line
+
+
+async def test_a_token_that_discord_refuses_is_a_fault(settings):
+    line = only(await at_discord(settings(DISCORD_TOKEN="made.up.token")), Level.FAULT)
+    assert line == (
+        f"FAULT token: Discord does not take DISCORD_TOKEN. Reset it and copy it anew at {PORTAL}."
+    )
+
+
+async def test_a_discord_that_cannot_be_reached_is_a_fault(settings, closed_port: int):
+    api = f"http://127.0.0.1:{closed_port}/api/v10"
+    line = only(await at_discord(settings(OVID_DISCORD_API=api)), Level.FAULT)
+    assert line.startswith(f"FAULT discord: it cannot be reached at {api}: ")
+
+
+async def test_a_discord_that_is_out_of_order_is_a_fault(sandbox: Sandbox, settings):
+    sandbox.faults.refuse("GET /users/@me", 503)
+    line = only(await at_discord(settings()), Level.FAULT)
+    assert line.startswith("FAULT discord: it answers with status 503, code 0.")
+
+
+async def test_a_discord_that_says_nothing_is_a_fault_and_no_hang(
+    sandbox: Sandbox, settings, engine: Engine, monkeypatch: pytest.MonkeyPatch
+):
+    settings()
+    monkeypatch.setattr(doctor, "DISCORD_LIMIT_S", 5.0)
+    sandbox.faults.hold("GET /gateway/bot")
+    async with asyncio.timeout(60):
+        found = await examine()
+    assert only(found, Level.FAULT).startswith("FAULT discord: it has not said all within")
+    assert any(each.about == "token" and each.level is Level.OK for each in found)
+
+
+async def test_a_gateway_that_cannot_be_opened_is_a_fault_and_the_rest_is_looked_at(
+    settings, closed_port: int
+):
+    url = f"ws://127.0.0.1:{closed_port}"
+    found = await at_discord(settings(OVID_DISCORD_GATEWAY=url))
+    assert only(found, Level.FAULT).startswith(
+        f"FAULT gateway: no WebSocket can be opened to {url}"
+    )
+    assert any(each.about == "servers" for each in found)
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ({"op": 11}, "is no gateway of Discord's. Correct OVID_DISCORD_GATEWAY."),
+        (None, "no WebSocket can be opened to ws://"),
+    ],
+)
+async def test_what_is_no_gateway_is_a_fault(settings, answer: dict[str, int] | None, said: str):
+    async def serve(request: web.Request) -> web.StreamResponse:
+        if answer is None:
+            raise web.HTTPNotFound
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        await socket.send_json(answer)
+        await socket.close()
+        return socket
+
+    app = web.Application()
+    app.router.add_get("/", serve)
+    async with TestServer(app) as server:
+        url = str(server.make_url("/")).replace("http", "ws")
+        found = await at_discord(settings(OVID_DISCORD_GATEWAY=url))
+    assert said in only(found, Level.FAULT)
+
+
+async def test_a_server_where_it_may_not_write_is_named_with_the_invitation(
+    sandbox: Sandbox, settings, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(View, "permissions", lambda *_: SEE)
+    line = only(await at_discord(settings()), Level.WARN)
+    assert line.startswith("warn  servers: in Tomis it may not ")
+    for lacking in ("send messages", "send messages in threads", "read message history"):
+        assert lacking in line
+    assert "view channel" not in line
+    assert f"https://discord.com/oauth2/authorize?client_id={sandbox.bot_user.id}" in line
+
+
+def test_an_administrator_lacks_nothing():
+    found = list(judge_servers([{"name": "A", "permissions": str(ADMINISTRATOR)}], INVITATION))
+    assert only(found, Level.OK) == "ok    servers: the bot is in 1, and lacks nothing in 1."
+
+
+def test_of_many_servers_few_are_named():
+    found = list(judge_servers([{"name": f"S{n}", "permissions": "0"} for n in range(200)], ""))
+    lines = [each.line() for each in found]
+    assert len(lines) == 7
+    assert lines[0] == "ok    servers: the bot is in at least 200, and lacks nothing in 0."
+    assert lines[-1].startswith("warn  servers: in 195 more it lacks permissions.")
+
+
+def test_what_a_server_is_called_cannot_steer_the_terminal():
+    [_, found] = judge_servers([{"name": "\x1b[2J\n", "permissions": "0"}], INVITATION)
+    assert found.line().startswith("warn  servers: in ?[2J? it may not ")
+
+
+def test_a_bot_in_no_server_is_told_how_to_be_invited():
+    line = only(list(judge_servers([], INVITATION)), Level.NOTE)
+    assert line == f"note  servers: the bot is in none. Invite it: {INVITATION}"
+
+
+async def test_commands_that_nobody_registered_are_worth_a_note(settings):
+    line = only(await at_discord(settings()), Level.NOTE)
+    assert line == "note  commands: none is registered yet. The bot does it when it runs."
+
+
+async def test_an_interactions_endpoint_that_takes_the_commands_away_is_a_fault(
+    sandbox: Sandbox, redis_url: str, monkeypatch: pytest.MonkeyPatch
+):
+    told = Rest.get_application
+    elsewhere = {"interactions_endpoint_url": "https://example.com"}
+    monkeypatch.setattr(Rest, "get_application", lambda *args: told(*args) | elsewhere)
+    async with Sandbox(limits={}) as other:
+        for name, value in environment_of(other, redis_url).items():
+            monkeypatch.setenv(name, value)
+        line = only(await at_discord(BotSettings()), Level.FAULT)
+    assert line.startswith("FAULT commands: Discord sends them to an interactions endpoint")
+    assert line.endswith(f"Empty that field at {PORTAL}/{other.bot_user.id}.")
+
+
+def test_connections_that_are_used_up_are_a_fault():
+    starts = {"total": 1000, "remaining": 1, "reset_after": 5_400_000, "max_concurrency": 1}
+    assert list(judge_starts(1, starts)) == []
+    line = only(list(judge_starts(2, starts)), Level.FAULT)
+    assert "1 of 1000 connections are left for today, and 2 needed" in line
+    assert "wait 1.5 hours" in line
+
+
+@pytest.mark.parametrize(("ahead_s", "words"), [(30, "s ahead of"), (-30, "s behind")])
+async def test_a_clock_that_disagrees_with_discords_is_a_warning(
+    settings, ahead_s: float, words: str
+):
+    line = only(await at_discord(settings(), ahead_s), Level.WARN)
+    assert line.startswith("warn  clock: this machine is ")
+    assert f"{words} Discord" in line
+
+
+async def test_without_a_command_the_bot_runs_and_a_mangled_token_is_one_sentence(
+    sandbox: Sandbox, redis_url: str, program
+):
+    bot = await program(**environment_of(sandbox, redis_url) | {"DISCORD_TOKEN": "made.up\ntoken"})
+    assert await bot.until_it_ends() == 2
+    [line] = bot.log
+    assert line.startswith("Discord does not take DISCORD_TOKEN")
+    assert "made.up" not in line
