@@ -10,6 +10,7 @@ from redis.exceptions import RedisError
 
 from bot import replies
 from bot.commands import generate_command, is_addressed, refuse, request_of
+from bot.details_button import DetailsButton
 from bot.discord_errors import DeniedError, GoneError, UnreachableError, discord_errors
 from bot.follower import Follower
 from bot.intake import Intake, Request
@@ -19,6 +20,7 @@ from bot.recent import Recent
 from bot.stop_button import StopButton, StopResult
 from bot.supervise import supervised
 from bot.surface import NO_MENTIONS, surface_of
+from bot.verify_commands import verify_commands
 from wire.queue import Bounds, JobQueue
 
 _log = logging.getLogger(__name__)
@@ -53,9 +55,12 @@ class BotClient(discord.AutoShardedClient):
         queue: The jobs.
         bounds: How many requests may wait.
         pace: The edit budget.
+        note: The operator's line below every label.
     """
 
-    def __init__(self, queue: JobQueue, bounds: Bounds, pace: Pace | None = None) -> None:
+    def __init__(
+        self, queue: JobQueue, bounds: Bounds, pace: Pace | None = None, note: str = ""
+    ) -> None:
         super().__init__(
             intents=least_intents(),
             allowed_mentions=NO_MENTIONS,
@@ -67,11 +72,14 @@ class BotClient(discord.AutoShardedClient):
         self._queue = queue
         self._bounds = bounds
         self._pace = pace or Pace()
+        self._note = note
         self._seen = Recent()
         self._background: set[asyncio.Task[None]] = set()
         self._tree = app_commands.CommandTree(self)
         self._tree.error(self._on_command_error)
         self._tree.add_command(generate_command(self._answer, self._models))
+        for command in verify_commands(self._answer, self._refuse):
+            self._tree.add_command(command)
         self._follower: Follower
         self._intake: Intake
 
@@ -84,9 +92,10 @@ class BotClient(discord.AutoShardedClient):
             surface_of=lambda origin, job_id: surface_of(self, origin, job_id),
             tell_denied=self._tell_denied,
             pace=self._pace,
+            note=self._note,
         )
         self._intake = Intake(self._queue, self._follower, bot_id, self._bounds)
-        self.add_dynamic_items(StopButton)
+        self.add_dynamic_items(StopButton, DetailsButton)
         self._background.add(
             asyncio.create_task(supervised("following the queue", self._follower.run))
         )
@@ -138,11 +147,14 @@ class BotClient(discord.AutoShardedClient):
         except Exception:  # noqa: BLE001  # the person must hear of it too
             _log.exception("job %s: taking it in failed", job_id)
             refusal = replies.FAILED_HERE
-        if refusal is None:
-            return
+        if refusal is not None:
+            await self._refuse(origin, refusal)
+
+    async def _refuse(self, origin: Origin, sentence: str) -> None:
+        job_id = job_id_of(origin)
         _log.info("job %s: refused", job_id)
         try:
-            await refuse(surface_of(self, origin, job_id), job_id, refusal)
+            await refuse(surface_of(self, origin, job_id), job_id, sentence)
         except DeniedError as error:
             _log.warning("job %s: the bot may not answer there: %s", job_id, error)
             await self._tell_denied(origin, error)

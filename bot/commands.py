@@ -11,6 +11,7 @@ from typing import Any
 import discord
 from discord import app_commands
 
+from bot.details_id import OPTION_DECIMALS
 from bot.discord_errors import DeniedError, GoneError, UnreachableError, discord_errors
 from bot.intake import Request
 from bot.origin import InteractionOrigin, MessageOrigin, Origin
@@ -125,9 +126,9 @@ def generate_command(answer: Answer, models: Models) -> app_commands.Command[Any
     ) -> None:
         options = {
             "max_tokens": length,
-            "temperature": temperature,
+            "temperature": round(temperature, OPTION_DECIMALS),
             "top_k": top_k,
-            "top_p": top_p,
+            "top_p": round(top_p, OPTION_DECIMALS),
             "seed": seed,
         }
         if await defer(interaction):
@@ -136,8 +137,10 @@ def generate_command(answer: Answer, models: Models) -> app_commands.Command[Any
     return generate
 
 
-async def defer(interaction: discord.Interaction[Any]) -> bool:
+async def defer(interaction: discord.Interaction[Any], *, is_private: bool = False) -> bool:
     """Tell Discord within its three seconds that an answer will come; False if it is too late.
+
+    With `is_private`, only who asked sees the answer.
 
     Of two bots with one token, and of two tries when an answer was lost, one is told that the
     other was first: that is as good.
@@ -145,7 +148,7 @@ async def defer(interaction: discord.Interaction[Any]) -> bool:
     for _ in range(DEFER_TRIES):
         try:
             with discord_errors():
-                await interaction.response.defer(thinking=True)
+                await interaction.response.defer(thinking=True, ephemeral=is_private)
         except DeniedError as error:
             return error.code == ALREADY_ANSWERED
         except GoneError as error:
@@ -158,8 +161,10 @@ async def defer(interaction: discord.Interaction[Any]) -> bool:
     return True
 
 
-def interaction_origin(interaction: discord.Interaction[Any]) -> InteractionOrigin:
-    """Read a slash command as where its reply belongs."""
+def interaction_origin(
+    interaction: discord.Interaction[Any], *, is_private: bool = False, looked_at: str = ""
+) -> InteractionOrigin:
+    """Read a command as where its reply belongs, with the origin's fields of these names."""
     in_guild = interaction.guild_id is not None
     is_thread = isinstance(interaction.channel, discord.Thread)
     rights = interaction.app_permissions
@@ -173,5 +178,7 @@ def interaction_origin(interaction: discord.Interaction[Any]) -> InteractionOrig
         asker_id=interaction.user.id,
         asker_name=interaction.user.display_name[:MAX_NAME_CHARS],
         locale=str(interaction.guild_locale or interaction.locale),
-        may_post=may_post,
+        may_post=may_post and not is_private,
+        is_private=is_private,
+        looked_at=looked_at,
     )

@@ -43,6 +43,7 @@ class Follower:
         surface_of: Makes the place where a job's reply is shown.
         tell_denied: Tells who asked that the bot may not write there.
         pace: The edit budget.
+        note: The operator's line below every label.
     """
 
     def __init__(
@@ -53,12 +54,14 @@ class Follower:
         surface_of: SurfaceOf,
         tell_denied: TellDenied,
         pace: Pace,
+        note: str = "",
     ) -> None:
         self._queue = queue
         self._bot_id = bot_id
         self._surface_of = surface_of
         self._tell_denied = tell_denied
         self._pace = pace
+        self._note = note
         self._live: dict[str, LiveReply] = {}
         self._submitting: set[str] = set()
         self._done = Recent()
@@ -126,6 +129,7 @@ class Follower:
             num_engines=lambda: self._num_engines,
             record=record,
             is_adopted=is_adopted,
+            note=self._note,
         )
         self._live[job_id] = reply
         self._replies.create_task(self._show(reply))

@@ -6,7 +6,7 @@ Knows no Discord object: who calls it has read the message or command already.
 import logging
 import time
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import ValidationError
 from redis.exceptions import RedisError
@@ -22,6 +22,12 @@ _log = logging.getLogger(__name__)
 MESSAGE_DEADLINE_S = 10 * 60
 INTERACTION_DEADLINE_S = 14 * 60
 """An interaction can be answered for 15 minutes; the last word needs some of the last one."""
+VERIFY_DEADLINE_S = 60
+"""To look at a text takes an engine less than a second, once it has a slot free."""
+
+
+class RefusedError(Exception):
+    """What was asked for can't be done; it says so in a sentence for the person."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +35,16 @@ class Request:
     """What a person asked for.
 
     Attributes:
-        prompt: What the text begins with.
+        prompt: What the text begins with; to verify: the text.
         options: Fields of `SamplingParams` that the person chose.
         model: The model that is to write; None: whichever an engine runs.
+        kind: Whether a text is wanted, or word of where one comes from.
     """
 
     prompt: str
     options: dict[str, Any] = field(default_factory=dict)
     model: str | None = None
+    kind: Literal["generate", "verify"] = "generate"
 
 
 class Intake:
@@ -86,9 +94,11 @@ class Intake:
         return replies.no_such_model(await self.models())
 
     def _job(self, origin: Origin, request: Request) -> Job:
-        is_message = origin.kind == "message"
-        lasts_s = MESSAGE_DEADLINE_S if is_message else INTERACTION_DEADLINE_S
+        lasts_s = MESSAGE_DEADLINE_S if origin.kind == "message" else INTERACTION_DEADLINE_S
+        if request.kind == "verify":
+            lasts_s = VERIFY_DEADLINE_S
         return Job(
+            kind=request.kind,
             job_id=job_id_of(origin),
             user_id=str(origin.asker_id),
             bot_id=self._bot_id,
@@ -102,6 +112,10 @@ class Intake:
     async def _submit(self, job: Job, origin: Origin) -> str | None:
         submitted = await self._queue.submit(job, self._bounds)
         match submitted.admission:
+            case Admission.OK if job.kind == "verify" and submitted.num_engines == 0:
+                await self._queue.cancel(job.job_id)
+                await self._queue.shown(job.bot_id, job.job_id)
+                return replies.NO_ENGINE_TO_VERIFY
             case Admission.OK:
                 self._follower.take(job.job_id, origin, submitted.num_engines)
                 return None

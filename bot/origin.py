@@ -31,7 +31,7 @@ class MessageOrigin(_Origin):
 
 
 class InteractionOrigin(_Origin):
-    """A slash command: the reply is the interaction's answer."""
+    """A command: the reply is the interaction's answer."""
 
     kind: Literal["interaction"] = "interaction"
     interaction_id: Snowflake
@@ -41,6 +41,10 @@ class InteractionOrigin(_Origin):
     asker_name: Annotated[str, Field(max_length=64)]
     may_post: bool
     """Whether the bot may write to the channel itself, as further parts of a long reply need."""
+    is_private: bool = False
+    """Whether only who asked sees the answer: nothing about it is ever said in the channel."""
+    looked_at: Annotated[str, Field(max_length=600)] = ""
+    """Small print below the answer to a verification: what was looked at. Inert."""
 
 
 Origin = MessageOrigin | InteractionOrigin
@@ -68,18 +72,19 @@ def dump_origin(origin: Origin) -> str:
 def job_id_of(origin: Origin) -> str:
     """Name the job: the same request is always the same job.
 
-    The channel is part of the name, so that a person can be told even when Redis has lost the job.
+    The channel is part of the name, so that a person can be told even when Redis has lost the job;
+    but nobody can be told in private without what Redis has lost.
 
     >>> job_id_of(MessageOrigin(channel_id=1, asker_id=2, message_id=3))
     'm1.3'
     """
     if origin.kind == "message":
         return f"m{origin.channel_id}.{origin.message_id}"
-    return f"i{origin.channel_id}.{origin.interaction_id}"
+    return f"{'p' if origin.is_private else 'i'}{origin.channel_id}.{origin.interaction_id}"
 
 
 def origin_of_lost_job(job_id: str) -> MessageOrigin | None:
-    """Say what a job's name alone tells of where it belongs; None if it is no name of ours.
+    """Say what a job's name alone tells of where it belongs; None if it may not be told there.
 
     A slash command is told like a message then, as its token was only in Redis.
 

@@ -17,6 +17,19 @@ FORGOTTEN = "⚠️ This was interrupted by a restart and is lost. Please ask ag
 REDIS_AWAY = "⚠️ The queue cannot be reached right now. Please ask again in a minute."
 NOT_YOURS = "Only the person who asked, or someone who manages messages here, may stop this reply."
 FAILED_HERE = "⚠️ Something went wrong on the bot's side. Please ask again."
+LOOKING = "-# ⏳ An engine is looking at it."
+LOOKING_AGAIN = "-# ⏳ The engine was lost. The next one will look at it."
+NO_ENGINE_TO_VERIFY = "⚠️ No engine is running that could look at it. Please ask again later."
+NOTHING_TO_VERIFY = (
+    "⚠️ There is nothing to look at. Give me a text (`text:`) or a text file (`file:`)."
+)
+ONE_OF_TWO = "⚠️ That is a text and a file. Please give me one of the two at a time."
+MESSAGE_WITHOUT_TEXT = (
+    "⚠️ I can look at a message's own text or at a text file attached to it. "
+    "This one has neither: pictures and embeds I can't read."
+)
+NOT_A_TEXT_FILE = "⚠️ I can look at text files in UTF-8 only, and this one is something else."
+FILE_AWAY = "⚠️ The file could not be had from Discord. Please try again, or paste its text."
 OPTION_NAMES = {"max_tokens": "length"}
 """What a setting is called where people choose it, if not as in `SamplingParams`."""
 
@@ -49,6 +62,36 @@ def _reason(failed: Failed) -> str:
             return "Something went wrong in the engine. Please ask again."
         case ErrorCode.NO_ENGINE:
             return "No engine was running to write this. Please ask again later."
+
+
+def verify_error_sentence(failed: Failed) -> str:
+    """Say why there is no answer to whether the bot wrote a text."""
+    match failed.code:
+        case ErrorCode.DEADLINE:
+            return "⚠️ No engine came to look at it in time. Please ask again in a few minutes."
+        case ErrorCode.NO_ENGINE:
+            return NO_ENGINE_TO_VERIFY
+        case ErrorCode.ENGINE_LOST:
+            return "⚠️ The engine was lost again and again while it looked at it, so I gave up."
+        case _:
+            return error_sentence(failed)
+
+
+def looked_at(*, link: str = "", file: str = "", num_kib: int | None = None) -> str:
+    """Say in small print what a verification looked at.
+
+    Args:
+        link: To the message.
+        file: The name of the file, as its owner gave it.
+        num_kib: How much of the file, where not all of it.
+
+    >>> looked_at(file="story", num_kib=48)
+    '-# Looked at: story, only the first 48 KiB of it.'
+    """
+    name = inert_line(file, MAX_NAME_UNITS)
+    what = f"{name} in {link}" if name and link else name or link
+    part = f", only the first {num_kib} KiB of it" if num_kib is not None else ""
+    return f"-# Looked at: {what}{part}." if part or name else f"-# Looked at: {what}"
 
 
 def line_is_full(num_waiting: int) -> str:

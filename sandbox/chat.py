@@ -4,9 +4,11 @@ Knows the people's side of the sandbox only; what a line means is read in `typed
 """
 
 import asyncio
+import mimetypes
 import shutil
 from collections.abc import Coroutine, Iterable
 from contextlib import aclosing
+from pathlib import Path
 from textwrap import wrap
 
 from prompt_toolkit import PromptSession, print_formatted_text
@@ -27,12 +29,15 @@ from sandbox.replies import (
     shown,
     without_mark,
 )
+from sandbox.rules import Upload
 from sandbox.slash import PersonError
 from sandbox.typed import (
     HELP,
     Direct,
     Help,
+    LocalFile,
     Mention,
+    Menu,
     Nothing,
     Quit,
     Slash,
@@ -125,13 +130,20 @@ class Chat:
             case Direct(text):
                 self._follow(await people.say(alice, people.dm(alice), text))
             case Slash(name, options):
-                self._follow(await people.slash(alice, people.general, name, options))
+                given = {option: _opened(value) for option, value in options.items()}
+                self._follow(await people.slash(alice, people.general, name, given))
+            case Menu(name):
+                self._follow(await people.message_command(alice, self._last_message(), name))
             case Stop():
                 await self._stop()
             case Help():
                 self._print([("", HELP)])
             case Nothing() | Quit():
                 pass
+
+    def _last_message(self) -> Message:
+        messages = self._people.messages(self._people.general)
+        return [each for each in messages if each.visible_to is None][-1]
 
     async def _stop(self) -> None:
         for asked in reversed(self._running):
@@ -196,6 +208,20 @@ class Chat:
 
     def _print(self, line: Line) -> None:
         print_formatted_text(FormattedText(line))
+
+
+def _opened(value: object) -> object:
+    """Read the file that an option names; any other value stays as it is."""
+    if not isinstance(value, LocalFile):
+        return value
+    path = Path(value.path).expanduser()
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        msg = f"{path} cannot be read: {error.strerror}"
+        raise PersonError(msg) from None
+    kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+    return Upload(path.name, kind, data)
 
 
 def _wrapped(line: Line, columns: int) -> list[Line]:

@@ -130,15 +130,19 @@ def _interaction(view: View, interaction: Interaction) -> Json:
     permissions = str(view.permissions(interaction.user))
     return body | {
         "guild_id": str(guild.id),
-        "guild_locale": "en-US",
-        "guild": {"id": str(guild.id), "locale": "en-US", "features": []},
+        "guild_locale": guild.locale,
+        "guild": {"id": str(guild.id), "locale": guild.locale, "features": []},
         "member": view.member(interaction.user) | {"user": user, "permissions": permissions},
     }
 
 
 def _interaction_data(view: View, interaction: Interaction) -> Json:
+    resolved: Json = {}
     target = interaction.data.get("target_id")
-    if target is None:
-        return interaction.data
-    message = view.message(view.world.messages[int(target)])
-    return {**interaction.data, "resolved": {"messages": {target: message}}}
+    if target is not None:
+        resolved["messages"] = {target: view.message(view.world.messages[int(target)])}
+    if interaction.files:
+        resolved["attachments"] = {
+            str(file.id): view.given_file(file) for file in interaction.files
+        }
+    return {**interaction.data, "resolved": resolved} if resolved else interaction.data

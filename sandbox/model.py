@@ -65,6 +65,7 @@ class Guild:
     name: str
     owner: User
     bot_role_id: int
+    locale: str = "en-US"
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +133,8 @@ class Message:
     webhook_id: int | None = None
     interaction: "Interaction | None" = None
     """The interaction that this message answers."""
+    forwarded: "Message | None" = None
+    """What this message forwards; it has no words of its own then."""
     visible_to: User | None = None
     """Set on ephemeral messages: nobody else sees them."""
     pings: set[int | str] = field(default_factory=set)
@@ -190,6 +193,8 @@ class Interaction:
     data: Json
     """Discord's `data` field: the command with its options, or the component."""
     created_s: float
+    files: list[Attachment] = field(default_factory=list)
+    """What a person put into options that take files; only the bot and they know of them."""
     message: Message | None = None
     """The message whose component was pressed."""
     opened_by: "Interaction | None" = None

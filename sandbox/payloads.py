@@ -5,6 +5,7 @@ Field names and required fields follow Discord's OpenAPI document (MessageRespon
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from urllib.parse import quote
 
 from sandbox.model import (
     EVERYONE,
@@ -24,9 +25,9 @@ SHOWN_AT_ONCE = {4, 7}
 """The callback types that post or change a message."""
 
 MEMBER_PERMISSIONS = (
-    (1 << 6) | (1 << 10) | (1 << 11) | (1 << 14) | (1 << 15) | (1 << 16) | (1 << 31)
+    (1 << 6) | (1 << 10) | (1 << 11) | (1 << 14) | (1 << 15) | (1 << 16) | (1 << 31) | (1 << 38)
 )
-"""React, see, send, embed, attach, read history, use commands."""
+"""React, see, send, embed, attach, read history, use commands, send in threads."""
 OWNER_PERMISSIONS = (1 << 53) - 1
 
 
@@ -131,7 +132,7 @@ class View:
             "icon": None,
             "owner_id": str(guild.owner.id),
             "unavailable": False,
-            "preferred_locale": "en-US",
+            "preferred_locale": guild.locale,
             "member_count": len(members),
             "members": members,
             "roles": [
@@ -163,8 +164,19 @@ class View:
 
     def attachment(self, attachment: Attachment, channel: Channel) -> Json:
         """Make a MessageAttachmentResponse."""
-        url = f"{self.cdn_url}/attachments/{channel.id}/{attachment.id}/{attachment.filename}"
-        body: Json = {
+        body = self._file(attachment, f"attachments/{channel.id}")
+        if attachment.description is None:
+            return body
+        return {**body, "description": attachment.description}
+
+    def given_file(self, attachment: Attachment) -> Json:
+        """Make the AttachmentResponse of a file in a command's option."""
+        folder = f"ephemeral-attachments/{self.world.bot.id}"
+        return {**self._file(attachment, folder), "ephemeral": True}
+
+    def _file(self, attachment: Attachment, folder: str) -> Json:
+        url = f"{self.cdn_url}/{folder}/{attachment.id}/{quote(attachment.filename)}"
+        return {
             "id": str(attachment.id),
             "filename": attachment.filename,
             "size": len(attachment.data),
@@ -172,9 +184,6 @@ class View:
             "proxy_url": url,
             "content_type": attachment.content_type,
         }
-        if attachment.description is None:
-            return body
-        return {**body, "description": attachment.description}
 
     def posted(self, message: Message) -> Json:
         """Make the answer to a POST: it repeats the nonce, which Discord keeps nowhere."""
@@ -196,45 +205,51 @@ class View:
         return body
 
     def _basic_message(self, message: Message) -> Json:
-        shown = self._may_read(message)
-        draft = message.draft
-        embeds = [] if Flags.SUPPRESS_EMBEDS in draft.flags else draft.embeds
-        mentioned = [user for user in self.world.users.values() if user.id in draft.pings]
-        attachments = [self.attachment(each, message.channel) for each in draft.attachments]
-        body: Json = {
+        body = self._written(message) | {
             "id": str(message.id),
             "channel_id": str(message.channel.id),
-            "type": int(message.kind),
             "author": user_json(message.author),
-            "content": draft.content if shown else "",
-            "attachments": attachments if shown else [],
-            "embeds": embeds if shown else [],
-            "components": draft.components if shown else [],
-            "mentions": [user_json(user) for user in mentioned],
-            "mention_roles": [str(self.world.guild.bot_role_id)]
-            if self.world.guild.bot_role_id in draft.pings
-            else [],
-            "mention_everyone": EVERYONE in draft.pings,
-            "flags": int(draft.flags),
-            "timestamp": timestamp(message.id),
-            "edited_timestamp": message.edited_at.isoformat() if message.edited_at else None,
+            "mention_everyone": EVERYONE in message.draft.pings,
             "pinned": False,
             "tts": False,
         }
+        if message.forwarded is not None:
+            body["message_snapshots"] = [{"message": self._written(message.forwarded)}]
+        if not self._may_read(message):
+            hidden = ("attachments", "embeds", "components", "message_snapshots")
+            body |= {"content": ""} | {name: [] for name in hidden if name in body}
         return body | self._origin(message)
+
+    def _written(self, message: Message) -> Json:
+        """Make a MinimalContentMessageResponse: all that a forwarded message brings along."""
+        draft = message.draft
+        role_id = self.world.guild.bot_role_id
+        return {
+            "type": int(message.kind),
+            "content": draft.content,
+            "attachments": [self.attachment(each, message.channel) for each in draft.attachments],
+            "embeds": [] if Flags.SUPPRESS_EMBEDS in draft.flags else draft.embeds,
+            "components": draft.components,
+            "mentions": [user_json(u) for u in self.world.users.values() if u.id in draft.pings],
+            "mention_roles": [str(role_id)] if role_id in draft.pings else [],
+            "flags": int(draft.flags),
+            "timestamp": timestamp(message.id),
+            "edited_timestamp": message.edited_at.isoformat() if message.edited_at else None,
+        }
 
     def _origin(self, message: Message) -> Json:
         body: Json = {}
         if message.webhook_id is not None:
             body["webhook_id"] = str(message.webhook_id)
-        if message.reference is not None:
+        reference = message.reference or message.forwarded
+        if reference is not None:
             body["message_reference"] = {
-                "type": 0,
-                "channel_id": str(message.reference.channel.id),
-                "message_id": str(message.reference.id),
+                "type": 0 if message.reference else 1,
+                "channel_id": str(reference.channel.id),
+                "message_id": str(reference.id),
             }
-            if message.channel.guild:
-                body["message_reference"]["guild_id"] = str(message.channel.guild.id)
+            if reference.channel.guild:
+                body["message_reference"]["guild_id"] = str(reference.channel.guild.id)
         if message.interaction is not None:
             body["application_id"] = str(self.world.bot.id)
             body["interaction_metadata"] = self._metadata(message.interaction)

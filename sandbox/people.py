@@ -1,10 +1,11 @@
 """What people do and see in the sandbox; knows no HTTP and nothing of how a bot is connected."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 from sandbox.commands import MESSAGE_MENU
 from sandbox.model import (
+    Attachment,
     Channel,
     Draft,
     Guild,
@@ -15,7 +16,7 @@ from sandbox.model import (
     Typing,
     User,
 )
-from sandbox.rules import CONTENT_CHARS, pings
+from sandbox.rules import CONTENT_CHARS, Upload, pings
 from sandbox.slash import PersonError, available, fill, find_command, find_options
 from sandbox.world import World
 
@@ -89,7 +90,7 @@ class People:
         """Every time that somebody was seen typing, oldest first."""
         return self.world.typing
 
-    async def wait_for(self, predicate: Callable[[], T | None], timeout_s: float = 10.0) -> T:
+    async def wait_for(self, predicate: Callable[[], T | None], timeout_s: float = 60.0) -> T:
         """Wait until `predicate()` is true, looking again at each change, and return its value.
 
         Raises:
@@ -97,7 +98,7 @@ class People:
         """
         return await self.world.wait_for(predicate, timeout_s)
 
-    async def wait_for_reply(self, message: Message, timeout_s: float = 10.0) -> Message:
+    async def wait_for_reply(self, message: Message, timeout_s: float = 60.0) -> Message:
         """Wait for the bot's reply to a message."""
 
         def reply() -> Message | None:
@@ -114,6 +115,7 @@ class People:
         reply_to: Message | None = None,
         *,
         ping: bool = True,
+        files: Sequence[Upload] = (),
     ) -> Message:
         """Let a user write a message.
 
@@ -123,18 +125,31 @@ class People:
             text: What; `user.mention` mentions somebody.
             reply_to: The message that it replies to.
             ping: Whether a reply pings the author it replies to.
+            files: What is attached; with a file the text may be empty.
 
         Raises:
             PersonError: when the text is empty or too long, or the channel is somebody else's.
         """
         self._check_may_see(user, channel)
-        if not 1 <= len(text.strip()) <= CONTENT_CHARS:
+        if not (0 if files else 1) <= len(text.strip()) <= CONTENT_CHARS:
             msg = f"a message has 1 to {CONTENT_CHARS} characters, not {len(text.strip())}"
             raise PersonError(msg)
         allowed = {"parse": ["users", "roles"], "replied_user": ping}
         replied_to = reply_to.author.id if reply_to else None
-        draft = Draft(text.strip(), pings=pings(text, allowed, replied_to, by_default=[]))
+        draft = Draft(
+            text.strip(),
+            attachments=[self._uploaded(file) for file in files],
+            pings=pings(text, allowed, replied_to, by_default=[]),
+        )
         return self.world.post(user, channel, draft, reference=reply_to)
+
+    async def forward(self, user: User, message: Message, channel: Channel) -> Message:
+        """Let a user forward a message, without a word of their own, as Discord does it."""
+        self._check_may_see(user, channel)
+        return self.world.post(user, channel, Draft(), forwarded=message)
+
+    def _uploaded(self, file: Upload) -> Attachment:
+        return Attachment(self.world.new_id(), file.filename, file.content_type, file.data)
 
     async def say_as_webhook(self, channel: Channel, name: str, text: str) -> Message:
         """Let a webhook called `name` write a message."""
@@ -185,6 +200,12 @@ class People:
     ) -> Interaction:
         """Let a user call a slash command; `settings show` is a sub-command.
 
+        Args:
+            user: Who calls it.
+            channel: Where.
+            name: Of the command.
+            options: What is put into its options; a file as an `Upload`.
+
         Raises:
             PersonError: when the command is not there, or naming the option, its bound and the
                 value that it does not take.
@@ -192,8 +213,13 @@ class People:
         self._check_may_see(user, channel)
         first, *path = name.split()
         command = find_command(self.commands_in(channel), first)
-        data = fill(command, path, options or {})
-        return self.world.interact(InteractionKind.COMMAND, user, channel, data)
+        given = {
+            option: self._uploaded(value) if isinstance(value, Upload) else value
+            for option, value in (options or {}).items()
+        }
+        data = fill(command, path, given)
+        files = [value for value in given.values() if isinstance(value, Attachment)]
+        return self.world.interact(InteractionKind.COMMAND, user, channel, data, files=files)
 
     async def autocomplete(
         self, user: User, channel: Channel, name: str, option: str, typed: str

@@ -10,11 +10,13 @@ from collections.abc import AsyncGenerator
 from sandbox.model import Flags, Interaction, Message
 from sandbox.people import People
 
-LABEL_START = "-# 🤖 Machine-generated"
-LABEL_WORDS = "not written by a person"
+LABEL_START = "-# 🤖 "
+LABEL_WORD = "GPT-2"
+"""Both stand in the label of every language."""
 STOP = "Stop"
 RUNNING_MARK = "▌"
-FAULT_MARKS = ("⚠️", "⏳", "-# ⏳", "-# ⏹")
+WAITING_MARKS = ("⏳", "-# ⏳")
+FAULT_MARKS = ("⚠️", *WAITING_MARKS, "-# ⏹")
 """How the bot's own last line begins when a reply failed, waits or was stopped."""
 SPLIT_FROM_CHARS = 900
 """A part that is shorter is never followed by another one of the same reply."""
@@ -34,6 +36,7 @@ def parts_of(people: People, asked: Asked) -> list[Message]:
         first = [each for each in mine if each.reference is asked]
     if not first:
         return []
+    mine = [each for each in mine if each.visible_to == first[-1].visible_to]
     others = [each.id for each in mine if each.id > first[-1].id and _begins_a_reply(each)]
     end = min(others, default=first[-1].id << 1)
     further = [each for each in mine if first[-1].id < each.id < end]
@@ -47,9 +50,17 @@ def _begins_a_reply(message: Message) -> bool:
 def is_done(parts: list[Message]) -> bool:
     """Tell whether a reply has come, can no longer be stopped, and no longer runs."""
     return bool(parts) and not any(
-        part.button(STOP) or Flags.LOADING in part.flags or part.content.endswith(RUNNING_MARK)
+        part.button(STOP)
+        or Flags.LOADING in part.flags
+        or part.content.endswith(RUNNING_MARK)
+        or _is_private_notice(part)
         for part in parts
     )
+
+
+def _is_private_notice(part: Message) -> bool:
+    """What only one person sees has no Stop button while they wait, so its words are the sign."""
+    return part.visible_to is not None and part.content.startswith(WAITING_MARKS)
 
 
 async def follow(
@@ -105,7 +116,7 @@ def is_labelled(content: str) -> bool:
     False
     """
     first = content.partition("\n")[0]
-    return first.startswith(LABEL_START) and LABEL_WORDS in first
+    return first.startswith(LABEL_START) and LABEL_WORD in first
 
 
 def text_below(content: str) -> str:

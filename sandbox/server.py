@@ -9,6 +9,7 @@ from typing import Self
 
 from aiohttp import web
 
+from sandbox.cdn import Cdn
 from sandbox.events import NO_INTENTS, Intents
 from sandbox.faults import Faults
 from sandbox.gateway import Gateway
@@ -41,6 +42,7 @@ class Sandbox(People):
         clock: Seconds that only grow; decides when tokens, nonces and rate limits end.
         limits: Requests allowed for each route; `{}` allows all.
         privileged: The privileged intents that are switched on for the bot.
+        guild_locale: The language of the server.
     """
 
     def __init__(
@@ -49,8 +51,9 @@ class Sandbox(People):
         clock: Clock = time.monotonic,
         limits: Mapping[str, Limit] = DISCORD_LIMITS,
         privileged: Intents = NO_INTENTS,
+        guild_locale: str = "en-US",
     ) -> None:
-        super().__init__(World(clock))
+        super().__init__(World(clock, guild_locale))
         self.token = TOKEN
         self.bot_ready = asyncio.Event()
         """Set when a READY has been sent and commands are registered; clear it to wait anew."""
@@ -69,6 +72,7 @@ class Sandbox(People):
         routes = [*rest.routes(), *Interactions(self.world, self._rest_view).routes()]
         limiter = RateLimiter(clock, limits)
         self._api = HttpApi(routes, token=self.token, faults=self.faults, limiter=limiter)
+        self._cdn = Cdn(self.world, self.faults)
         self._runner = web.AppRunner(self._app(), access_log=None, shutdown_timeout=CLOSE_WITHIN_S)
 
     @property
@@ -103,17 +107,8 @@ class Sandbox(People):
         app = web.Application(client_max_size=(ATTACHMENTS + 1) * ATTACHMENT_BYTES)
         self._api.add_to(app)
         app.router.add_get("/gateway", self.gateway.accept)
-        app.router.add_get("/attachments/{channel_id}/{attachment_id}/{filename}", self._file)
+        self._cdn.add_to(app)
         return app
-
-    async def _file(self, request: web.Request) -> web.Response:
-        wanted = request.match_info["attachment_id"]
-        for message in self.world.messages.values():
-            for attachment in message.attachments:
-                if str(attachment.id) == wanted:
-                    kind = {"Content-Type": attachment.content_type}
-                    return web.Response(body=attachment.data, headers=kind)
-        raise web.HTTPNotFound
 
     async def __aenter__(self) -> Self:
         await self._runner.setup()

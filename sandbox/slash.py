@@ -6,9 +6,9 @@ What a person gets wrong is a `PersonError`, in a sentence for them.
 from collections.abc import Mapping
 
 from sandbox.commands import MESSAGE_MENU, SLASH, SUBCOMMAND, SUBCOMMAND_GROUP
-from sandbox.model import Json
+from sandbox.model import Attachment, Json
 
-STRING, INTEGER, BOOLEAN, NUMBER = 3, 4, 5, 10
+STRING, INTEGER, BOOLEAN, NUMBER, FILE = 3, 4, 5, 10, 11
 INT53 = 2**53
 STRING_CHARS = 6000
 
@@ -85,6 +85,7 @@ def fill(command: Json, path: list[str], given: Mapping[str, object]) -> Json:
         if option.get("required") and option["name"] not in given:
             msg = f"/{command['name']} needs the option {option['name']!r}"
             raise PersonError(msg)
+    # An option that takes a file holds its id; the file itself is looked up with it.
     filled: list[Json] = [
         {"name": name, "type": known[name]["type"], "value": check_value(known[name], value)}
         for name, value in given.items()
@@ -98,7 +99,7 @@ def fill(command: Json, path: list[str], given: Mapping[str, object]) -> Json:
 
 
 def check_value(option: Json, value: object) -> object:
-    """Return the value if the option takes it.
+    """Return the value if the option takes it, as it is sent: of a file its id.
 
     >>> check_value({"name": "length", "type": 4, "min_value": 1, "max_value": 9}, 10)
     Traceback (most recent call last):
@@ -116,11 +117,13 @@ def check_value(option: Json, value: object) -> object:
             )
         case (5, bool()):
             pass
+        case (11, Attachment()):
+            return str(value.id)
         case (4, int()) | (10, int() | float()) if not isinstance(value, bool):
             _check_bounds(f"{name} must be", value, option, "_value", "", INT53)
         case _:
             wanted = {STRING: "a text", INTEGER: "a whole number", BOOLEAN: "true or false"}
-            wanted[NUMBER] = "a number"
+            wanted |= {NUMBER: "a number", FILE: "a file"}
             if kind not in wanted:
                 msg = f"{name} is an option of Discord's type {kind}, which is not offered here"
                 raise PersonError(msg)

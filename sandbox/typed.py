@@ -4,14 +4,25 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sandbox.commands import SLASH, SUBCOMMAND_GROUP
+from sandbox.commands import MESSAGE_MENU, SLASH, SUBCOMMAND_GROUP
 from sandbox.model import Json
-from sandbox.slash import BOOLEAN, INTEGER, NUMBER, STRING, find_command, find_options
+from sandbox.slash import (
+    BOOLEAN,
+    FILE,
+    INTEGER,
+    NUMBER,
+    STRING,
+    PersonError,
+    find_command,
+    find_options,
+)
 
 HELP = """\
   a text               mention the bot with it: GPT-2 goes on from there
   @                    mention it with nothing: GPT-2 writes what it likes
   /NAME text key:value call one of the bot's commands, such as /generate Once length:50
+  /verify text         ask whether the bot wrote a text; file:PATH asks about a file
+  /above               ask that of the message above: its menu's command, by NAME if it has several
   /stop                press Stop on the reply that runs
   /dm text             write to the bot alone
   /help                show this
@@ -20,6 +31,7 @@ HELP = """\
 BUILT_IN = {
     "help": "show what can be typed",
     "stop": "press Stop on the reply that runs",
+    "above": "use the menu of the message above",
     "dm": "write to the bot alone",
     "quit": "end",
 }
@@ -53,6 +65,20 @@ class Slash:
 
 
 @dataclass(frozen=True, slots=True)
+class LocalFile:
+    """What an option that takes a file was given: a path on this machine."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Menu:
+    """A command from the menu of the message above."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Stop:
     """Press the button."""
 
@@ -67,7 +93,16 @@ class Quit:
     """End the demo."""
 
 
-Typed = Nothing | Mention | Direct | Slash | Stop | Help | Quit
+Typed = Nothing | Mention | Direct | Slash | Menu | Stop | Help | Quit
+
+
+_ALONE: dict[str, Typed] = {
+    "": Help(),
+    "help": Help(),
+    "stop": Stop(),
+    "quit": Quit(),
+    "exit": Quit(),
+}
 
 
 def read(line: str, commands: list[Json]) -> Typed:
@@ -85,17 +120,26 @@ def read(line: str, commands: list[Json]) -> Typed:
         text = line.removeprefix("@").strip() if line == "@" else line
         return Mention(text) if line else Nothing()
     name, _, rest = line[1:].partition(" ")
+    rest = rest.strip()
     match name:
-        case "help" | "":
-            return Help()
-        case "quit" | "exit":
-            return Quit()
-        case "stop":
-            return Stop()
+        case _ if name in _ALONE:
+            return _ALONE[name]
+        case "above":
+            return Menu(_menu_command(rest, commands))
         case "dm":
-            return Direct(rest.strip()) if rest.strip() else Help()
+            return Direct(rest) if rest else Help()
         case _:
             return _slash(name, rest, commands)
+
+
+def _menu_command(begin: str, commands: list[Json]) -> str:
+    """Find the one message command whose name begins so."""
+    names = [each["name"] for each in commands if each["type"] == MESSAGE_MENU]
+    meant = [name for name in names if name.casefold().startswith(begin.casefold())]
+    if len(meant) != 1:
+        msg = f"{begin!r} names no single one; there are: {', '.join(sorted(names)) or 'none'}"
+        raise PersonError(msg)
+    return str(meant[0])
 
 
 def _slash(name: str, rest: str, commands: list[Json]) -> Slash:
@@ -130,7 +174,7 @@ def _options(text: str, options: Iterable[Json]) -> dict[str, object]:
     text = " ".join(text.split())
     first = next((name for name, option in known.items() if option["type"] == STRING), None)
     if text and first is not None and first not in given:
-        given = {first: text, **given}
+        given = {first: text.removeprefix(f"{first}:").lstrip(), **given}
     return given
 
 
@@ -142,6 +186,8 @@ def _value(text: str, kind: int) -> object:
                 return int(text)
             case _ if kind == NUMBER:
                 return float(text)
+            case _ if kind == FILE:
+                return LocalFile(text)
             case _ if kind == BOOLEAN:
                 return {"true": True, "false": False}.get(text.lower(), text)
             case _:

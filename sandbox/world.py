@@ -6,12 +6,13 @@ Each change is published to the listeners and wakes everybody who waits in `wait
 import asyncio
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TypeVar
 
 from sandbox.model import (
+    Attachment,
     Channel,
     Draft,
     Guild,
@@ -45,7 +46,7 @@ class Event:
 class World:
     """One guild with two text channels, two people, our bot, another bot, and direct messages."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, guild_locale: str = "en-US") -> None:
         self.clock = clock
         self._last_id = 0
         self._listeners: list[Callable[[Event], None]] = []
@@ -54,7 +55,7 @@ class World:
         self.bob = User(self.new_id(), "bob", locale="de")
         self.bot = User(self.new_id(), "Ovid", bot=True)
         self.other_bot = User(self.new_id(), "Parrot", bot=True)
-        self.guild = Guild(self.new_id(), "Tomis", self.alice, self.new_id())
+        self.guild = Guild(self.new_id(), "Tomis", self.alice, self.new_id(), guild_locale)
         self.general = Channel(self.new_id(), "general", self.guild)
         self.random = Channel(self.new_id(), "random", self.guild)
         self.dms = {
@@ -124,6 +125,7 @@ class World:
         webhook_id: int | None = None,
         visible_to: User | None = None,
         kind: MessageKind | None = None,
+        forwarded: Message | None = None,
     ) -> Message:
         """Put a message into a channel; a `reference` makes it a reply."""
         message = Message(
@@ -137,6 +139,7 @@ class World:
             interaction=interaction,
             webhook_id=webhook_id,
             visible_to=visible_to,
+            forwarded=forwarded,
             pings=set(draft.pings),
         )
         self._revise(message)
@@ -192,6 +195,7 @@ class World:
         data: Json,
         message: Message | None = None,
         opened_by: Interaction | None = None,
+        files: Sequence[Attachment] = (),
     ) -> Interaction:
         """Let a user do something that the bot must answer."""
         interaction = Interaction(
@@ -202,6 +206,7 @@ class World:
             channel=channel,
             data=data,
             created_s=self.clock(),
+            files=list(files),
             message=message,
             opened_by=opened_by,
         )

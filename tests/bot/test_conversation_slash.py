@@ -49,13 +49,13 @@ async def test_generate_takes_every_option_to_the_engine_and_shows_who_asked_wha
 async def test_generate_without_options_is_an_unconditional_sample_with_the_defaults(
     sandbox: Sandbox, bot: BotClient, engine: Engine
 ):
-    called = await sandbox.slash(sandbox.bob, sandbox.dm(sandbox.bob), "generate")
+    called = await sandbox.slash(sandbox.alice, sandbox.dm(sandbox.alice), "generate")
     job = await engine.take()
     assert job.prompt == ""
     assert (job.params.max_tokens, job.params.seed) == (128, None)
     await engine.end(job, "Anything")
     assert called.original
-    await until_is(sandbox, called.original, f"{LABEL}\n-# Bob asked for a text.\nAnything")
+    await until_is(sandbox, called.original, f"{LABEL}\n-# Alice asked for a text.\nAnything")
 
 
 @pytest.mark.parametrize(

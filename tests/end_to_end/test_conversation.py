@@ -1,6 +1,8 @@
 """What people meet: real bot, real engine, real Redis, and a local Discord."""
 
 import asyncio
+import json
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -79,6 +81,24 @@ async def test_the_slash_command_gives_the_same_text_for_the_same_seed(served: S
     assert first.outcome.usage.completion_tokens == 30
 
 
+async def test_what_details_tell_writes_the_same_text_again(served: Stack) -> None:
+    box = served.sandbox
+    reply = await served.reply_to(await served.mention(box.alice, "The sea"))
+    button = await box.wait_for(lambda: reply.button("Details"), REPLY_TIMEOUT_S)
+    press = await box.press(box.bob, reply, button.custom_id)
+    told = await box.wait_for(lambda: press.original, REPLY_TIMEOUT_S)
+    options: dict[str, object] = {"prompt": "The sea"}
+    for name, value in re.findall(r"(\w+):([\w.]+)", told.content.split("/generate")[1]):
+        options.setdefault(name, value if name == "model" else json.loads(value))
+        if name == "model":
+            break
+    await served.answer_of(await box.slash(box.bob, box.general, "generate", options))
+    first, second = await served.records()
+    assert first.text == second.text
+    assert first.text
+    assert second.job.params.seed is not None
+
+
 async def test_another_seed_gives_another_text(served: Stack) -> None:
     box = served.sandbox
     for seed in (1, 2):
@@ -139,7 +159,8 @@ async def test_two_people_at_once_each_get_their_own_text(served: Stack) -> None
         for user, prompt in ((box.alice, "The town of stone"), (box.bob, "A cold and early spring"))
     ]
     together = [await served.answer_of(each) for each in asked]
-    records = await served.records()
+    # A first part is done before the reply is.
+    records = await served.settled(2)
     assert [message.content for message in together] == [parts_of(r)[0] for r in records]
     assert records[0].text != records[1].text
     shown = [[r.at_s for r in message.revisions if has_text(r.content)] for message in together]
@@ -160,10 +181,12 @@ async def test_a_prompt_that_is_too_long_is_refused_with_both_numbers(served: St
 async def test_a_third_request_of_one_person_is_refused(served: Stack) -> None:
     box = served.sandbox
     endless = {"prompt": "For ever", "length": 500}
-    running = [await box.slash(box.alice, box.general, "generate", endless) for _ in range(2)]
-    for each in running:
-        await box.wait_for(lambda each=each: each.original, REPLY_TIMEOUT_S)  # type: ignore[misc]
-    await box.wait_for(lambda: len(served.messages) >= 2 or None, REPLY_TIMEOUT_S)
+    for _ in range(2):
+        await box.slash(box.alice, box.general, "generate", endless)
+    # An answer is put off, which shows, before its job is in line.
+    async with asyncio.timeout(REPLY_TIMEOUT_S):
+        while len(await served.records()) < 2:
+            await asyncio.sleep(0.05)
     refused = await served.reply_to(await served.mention(box.alice, "and this"))
     assert "not done yet" in refused.content
     assert len(await served.records()) == 2

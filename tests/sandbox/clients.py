@@ -17,7 +17,7 @@ from sandbox.server import Sandbox
 B = TypeVar("B", bound="Bot")
 
 INTENTS = discord.Intents(guilds=True, messages=True, reactions=True, typing=True)
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
 
 
 class Bot(discord.Client):
@@ -50,6 +50,13 @@ class Bot(discord.Client):
         self.readies += 1
         await self._look()
 
+    async def on_guild_available(self, guild: discord.Guild) -> None:
+        await self._look()
+
+    def knows_all(self) -> bool:
+        """Whether it has heard of its servers: on a loaded machine it is ready before that."""
+        return self.readies > 0 and not any(guild.unavailable for guild in self.guilds)
+
     async def on_resumed(self) -> None:
         self.resumed.set()
 
@@ -80,7 +87,7 @@ async def connected(sandbox: Sandbox, bot: B) -> AsyncIterator[B]:
     """Run a bot until the block ends; what it dies of is raised."""
     with pointed_at(sandbox):
         running = asyncio.create_task(bot.start(sandbox.token))
-        ready = asyncio.create_task(bot.until(lambda: bot.readies))
+        ready = asyncio.create_task(bot.until(bot.knows_all))
         try:
             await asyncio.wait([running, ready], return_when=asyncio.FIRST_COMPLETED)
             if running.done():

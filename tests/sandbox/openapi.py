@@ -63,6 +63,10 @@ class Checker:
             for problem in self._check(exchange)
         ]
 
+    def breaches(self, schema: str, instance: Any) -> list[str]:
+        """List what of a payload breaks one of the document's schemas, which is named."""
+        return self._validate(schema, {"$ref": f"#/components/schemas/{schema}"}, instance)
+
     def _check(self, exchange: Exchange) -> list[str]:
         path = self._document["paths"].get(exchange.route)
         operation = (path or {}).get(exchange.method.lower())

@@ -38,6 +38,21 @@ class SmallBot(discord.Client):
             async for text, view in self._texts(prompt, WORDS[:length]):
                 await interaction.edit_original_response(content=text, view=view)
 
+        @self.tree.command(description="Look at a text")
+        async def verify(
+            interaction: discord.Interaction,
+            text: str = "",
+            file: discord.Attachment | None = None,
+        ) -> None:
+            await interaction.response.send_message("⏳ second in line", ephemeral=True)
+            seen = (await file.read()).decode() if file else text
+            await interaction.edit_original_response(content=f"It says {seen!r}.")
+
+        @self.tree.context_menu(name="Was it you?")
+        async def was_it(interaction: discord.Interaction, message: discord.Message) -> None:
+            said = f"It ends with {message.content[-5:]!r}."
+            await interaction.response.send_message(said, ephemeral=True)
+
     async def setup_hook(self) -> None:
         await self.tree.sync()
 

@@ -166,7 +166,7 @@ async def test_without_a_terminal_the_default_prompt_is_said_once():
     [
         ({"SMALL_BOT": "unlabelled"}, (), ["The bot answered without a label"]),
         ({"SMALL_BOT": "silent"}, ("--within", "0.5"), ["The bot did not reply in time."]),
-        ({"SMALL_BOT": "endless"}, ("--within", "0.5"), ["reply was not finished in time"]),
+        ({"SMALL_BOT": "endless"}, ("--within", "5"), ["reply was not finished in time"]),
         ({"SMALL_BOT": "dying"}, (), ["The bot ended with status 7.", "the bot has had enough"]),
         ({"SMALL_ENGINE": "broken"}, (), ["The engine ended with status 3.", "no model: 124Q"]),
     ],
@@ -228,6 +228,26 @@ async def test_a_person_can_type_on_a_terminal():
         running.type("/quit\r")
         assert await running.ended() == 0
     assert running.left_over() == []
+
+
+async def test_a_person_can_ask_where_a_text_comes_from(tmp_path: Path):
+    file = tmp_path / "story.txt"
+    file.write_text("in a file")
+    async with demo(terminal=True) as running:
+        at = await running.until("They had been there\r")
+        running.type("/above was\r")
+        at = await running.until("Ovid (only you see this):", after=at)
+        at = await running.until("It ends with 'there'.", after=at)
+        running.type("/verify text: Once upon\r")
+        at = await running.until("It says 'Once upon'.", after=at)
+        running.type(f"/verify file:{file}\r")
+        at = await running.until("It says 'in a file'.", after=at)
+        running.type(f"/verify file:{file}x\r")
+        at = await running.until("story.txtx cannot be read: No such file or directory", after=at)
+        running.type("/above no\r")
+        at = await running.until("'no' names no single one; there are: Was it you?", after=at)
+        running.type("/quit\r")
+        assert await running.ended() == 0
 
 
 async def test_ctrl_c_on_a_terminal_ends_the_demo():

@@ -94,7 +94,7 @@ async def test_without_one_a_restart_is_empty():
 
 async def test_a_paused_server_says_nothing_until_it_is_resumed():
     async with RedisServer() as server:
-        async with Redis.from_url(server.url, socket_timeout=0.2) as redis:
+        async with Redis.from_url(server.url, socket_timeout=2.0) as redis:
             await redis.ping()
             server.pause()
             with pytest.raises(RedisTimeoutError):
