@@ -1,24 +1,38 @@
-"""Owns `python -m bench`: one measurement by name, or all of them."""
+"""Owns `python -m bench`: measurements by name, or all that take minutes."""
 
 import sys
+from collections.abc import Callable
+from itertools import takewhile
 
-from bench import codec_speed, engine_speed, install, reply_time
+from bench import codec_speed, engine_speed, install, reply_time, reproduction
+from bench.watermark import command as watermark
 
-MEASUREMENTS = {
+MEASUREMENTS: dict[str, Callable[[], None]] = {
     "codec": codec_speed.measure,
     "engine": engine_speed.measure,
     "reply": reply_time.measure,
+    "reproduction": reproduction.measure,
     "install": install.measure,
+    "watermark": watermark.measure,
 }
 
 
 def main() -> int:
-    """Run what is named on the command line; nothing named: everything."""
-    names = sys.argv[1:] or list(MEASUREMENTS)
+    """Run what is named on the command line; nothing named: all but `watermark`."""
+    given = list(takewhile(lambda word: not word.startswith("-"), sys.argv[1:]))
+    options = sys.argv[1 + len(given) :]
+    # Half an hour is nothing to begin unasked.
+    names = given or [name for name in MEASUREMENTS if name != "watermark"]
     unknown = [name for name in names if name not in MEASUREMENTS]
     if unknown:
         print(f"no measurement {unknown[0]!r}: there are {', '.join(MEASUREMENTS)}")
         return 2
+    if options and names != ["watermark"]:
+        print(f"no option {options[0]!r}: only watermark has options")
+        return 2
+    if options:
+        watermark.measure(options)
+        return 0
     for name in names:
         MEASUREMENTS[name]()
     return 0

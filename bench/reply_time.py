@@ -57,7 +57,7 @@ async def _mention(sandbox: People) -> tuple[float, float]:
         sandbox.alice, sandbox.general, f"{sandbox.bot_user.mention} In a shocking finding"
     )
     reply = await sandbox.wait_for_reply(asked, REPLY_WITHIN_S)
-    await sandbox.wait_for(lambda: not reply.buttons or None, REPLY_WITHIN_S)
+    await sandbox.wait_for(lambda: not reply.button(STOP) or None, REPLY_WITHIN_S)
     first = next(each for each in reply.revisions if without_mark(text_below(each.content)))
     return first.at_s - began_s, reply.revisions[-1].at_s - began_s
 
@@ -78,5 +78,5 @@ async def _stop(sandbox: People, queue: JobQueue) -> tuple[float, float]:
     while (await queue.tick()).num_running:
         await asyncio.sleep(POLL_S)
     freed_s = time.monotonic() - began_s
-    await sandbox.wait_for(lambda: not shown.buttons or None, REPLY_WITHIN_S)
+    await sandbox.wait_for(lambda: not shown.button(STOP) or None, REPLY_WITHIN_S)
     return freed_s, time.monotonic() - began_s

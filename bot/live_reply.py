@@ -45,6 +45,7 @@ class LiveReply:
         num_engines: Says how many engines are alive.
         record: What is known of the job already.
         is_adopted: Whether an earlier run of the bot may have posted parts of it.
+        note: The operator's line below the label.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class LiveReply:
         num_engines: Callable[[], int],
         record: JobRecord | None = None,
         is_adopted: bool = False,
+        note: str = "",
     ) -> None:
         self.job_id = job_id
         self.origin = origin
@@ -69,6 +71,7 @@ class LiveReply:
         self._num_engines = num_engines
         self._record = record
         self._must_search = is_adopted
+        self._note = note
         self._began_s = pace.now_s()
         self._news = asyncio.Event()
         self._editor = MessageEditor(
@@ -152,11 +155,13 @@ class LiveReply:
         record = await self._queue.snapshot(self.job_id)
         if record is None:
             self._record = None if self._record is None else replace(self._record, outcome=None)
-            return view_of_forgotten(self._record, self.origin)
+            return view_of_forgotten(self._record, self.origin, self._note)
         self._record = record
         waits = record.state is JobState.WAITING
         place = await self._queue.place(self.job_id) if waits else None
-        return view_of(record, self.origin, place=place, num_engines=self._num_engines())
+        return view_of(
+            record, self.origin, place=place, num_engines=self._num_engines(), note=self._note
+        )
 
     async def _take_away(self) -> None:
         """Stop the job and leave nothing half-written behind."""

@@ -8,6 +8,7 @@ deleted message's nonce could not be used again.
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
+from bot.button import Button
 from bot.pace import Pace
 from bot.reply_view import View
 from bot.surface import Surface
@@ -16,7 +17,7 @@ from bot.surface import Surface
 @dataclass(frozen=True, slots=True)
 class _Shown:
     content: str
-    has_stop_button: bool
+    button: Button | None = None
 
 
 class MessageEditor:
@@ -56,11 +57,11 @@ class MessageEditor:
         What is shown already is not touched. After an error the rest is done by the next call.
         """
         await self._note_messages()
-        wanted = [_Shown(content, has_stop_button=False) for content in view.parts]
-        wanted[-1] = _Shown(view.parts[-1], view.has_stop_button)
+        wanted = [_Shown(content) for content in view.parts]
+        wanted[-1] = _Shown(view.parts[-1], view.button)
         if not view.is_final:
             num_fillers = len(self._message_ids) - len(wanted)
-            wanted += [_Shown(view.filler, has_stop_button=False)] * num_fillers
+            wanted += [_Shown(view.filler)] * num_fillers
         for part, shown in enumerate(wanted):
             await self._show_part(part, shown)
         while len(self._message_ids) > len(wanted):
@@ -77,20 +78,13 @@ class MessageEditor:
 
     async def _show_part(self, part: int, shown: _Shown) -> None:
         if part == len(self._message_ids):
-            posted = await self._surface.post(
-                part, shown.content, has_stop_button=shown.has_stop_button
-            )
+            posted = await self._surface.post(part, shown.content, shown.button)
             self._message_ids.append(posted.message_id)
             self._shown.append(shown if posted.is_as_sent else None)
             await self._note_messages()
         if self._shown[part] != shown:
             await self._pace.before_edit(self._surface.channel_id)
-            await self._surface.edit(
-                part,
-                self._message_ids[part],
-                shown.content,
-                has_stop_button=shown.has_stop_button,
-            )
+            await self._surface.edit(part, self._message_ids[part], shown.content, shown.button)
             self.num_edits += 1
             self._shown[part] = shown
 

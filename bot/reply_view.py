@@ -3,9 +3,12 @@
 from dataclasses import dataclass
 
 from bot import replies
+from bot.button import Button, details_button, stop_button
 from bot.label import label
 from bot.origin import Origin
 from bot.render import render
+from bot.verify_words import verify_words
+from wire.details import Details
 from wire.jobs import Done, Failed, FinishReason
 from wire.queue import JobRecord, JobState
 from wire.verdicts import Verified
@@ -19,13 +22,16 @@ class View:
     """Message contents, at least one."""
     filler: str
     """The content of messages past the last part, as long as the reply may still grow."""
-    has_stop_button: bool
+    button: Button | None
+    """Under the last part."""
     is_final: bool
     has_news: bool
     """Whether it says more than that the reply is on its way."""
 
 
-def view_of(record: JobRecord, origin: Origin, *, place: int | None, num_engines: int) -> View:
+def view_of(
+    record: JobRecord, origin: Origin, *, place: int | None, num_engines: int, note: str = ""
+) -> View:
     """Lay out a job's record.
 
     Args:
@@ -33,13 +39,15 @@ def view_of(record: JobRecord, origin: Origin, *, place: int | None, num_engines
         origin: Where the reply belongs.
         place: 1 is next in line; None when it does not wait.
         num_engines: Live engines.
+        note: The operator's line below the label.
     """
-    if isinstance(record.outcome, Verified):
-        return _sentence(_notice(record, None, 0))
+    if record.job.kind == "verify":
+        said = verify_words(record, origin, place=place, num_engines=num_engines)
+        return _sentence(said, is_final=record.outcome is not None)
     if isinstance(record.outcome, Failed) and not record.text:
         return _sentence(replies.error_sentence(record.outcome))
     is_running = record.state is JobState.RUNNING
-    line = label(record.model_name, origin.locale)
+    line = label(record.model_name, origin.locale, note)
     return View(
         parts=render(
             record.text,
@@ -49,28 +57,39 @@ def view_of(record: JobRecord, origin: Origin, *, place: int | None, num_engines
             is_running=is_running,
         ),
         filler=render("", line, is_running=True)[0],
-        has_stop_button=record.outcome is None and not record.cancel_requested,
+        button=_button(record, origin),
         is_final=record.outcome is not None,
         has_news=bool(record.text) or record.outcome is not None,
     )
 
 
-def view_of_forgotten(last: JobRecord | None, origin: Origin) -> View:
+def view_of_forgotten(last: JobRecord | None, origin: Origin, note: str = "") -> View:
     """Lay out the end of a job that Redis has lost: what was written, and a word to ask again."""
     if last is None or not last.text:
         return _sentence(replies.FORGOTTEN)
     parts = render(
         last.text,
-        label(last.model_name, origin.locale),
+        label(last.model_name, origin.locale, note),
         introduction=_introduction(last, origin),
         notice=replies.FORGOTTEN,
     )
-    return View(parts, filler="", has_stop_button=False, is_final=True, has_news=True)
+    return View(parts, filler="", button=None, is_final=True, has_news=True)
 
 
-def _sentence(sentence: str) -> View:
+def _sentence(sentence: str, *, is_final: bool = True) -> View:
     """Show a sentence of the bot's own. It holds no model text, so it carries no label."""
-    return View((sentence,), filler="", has_stop_button=False, is_final=True, has_news=True)
+    return View((sentence,), filler="", button=None, is_final=is_final, has_news=is_final)
+
+
+def _button(record: JobRecord, origin: Origin) -> Button | None:
+    match record.outcome:
+        case None if not record.cancel_requested:
+            return stop_button(record.job.job_id, origin.asker_id)
+        case Done() if record.text:
+            details = Details.of(record.outcome, record.job.params)
+            return details_button(details) if details else None
+        case _:
+            return None
 
 
 def _introduction(record: JobRecord, origin: Origin) -> str:

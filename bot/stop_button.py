@@ -12,6 +12,7 @@ from typing import Any, Protocol, Self, cast
 import discord
 
 from bot import replies
+from bot.button import stop_button
 from bot.discord_errors import DeniedError, GoneError, UnreachableError, discord_errors
 
 _log = logging.getLogger(__name__)
@@ -46,13 +47,8 @@ class StopButton(
     def __init__(self, job_id: str, asker_id: int) -> None:
         self._job_id = job_id
         self._asker_id = asker_id
-        super().__init__(
-            discord.ui.Button(
-                label=replies.STOP_BUTTON,
-                style=discord.ButtonStyle.secondary,
-                custom_id=f"stop:{job_id}:{asker_id}",
-            )
-        )
+        button = stop_button(job_id, asker_id)
+        super().__init__(discord.ui.Button(label=button.label, custom_id=button.custom_id))
 
     @classmethod
     async def from_custom_id(
@@ -86,13 +82,6 @@ class StopButton(
                 await answer
         except (DeniedError, GoneError, UnreachableError) as error:
             _log.info("job %s: the press of Stop could not be answered: %s", self._job_id, error)
-
-
-def stop_view(job_id: str, asker_id: int) -> discord.ui.View:
-    """Make the row of buttons of a reply that is being written."""
-    view = discord.ui.View(timeout=None)
-    view.add_item(StopButton(job_id, asker_id))
-    return view
 
 
 def has_stop_button_of(message: discord.Message, job_id: str) -> bool:

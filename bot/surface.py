@@ -16,9 +16,10 @@ from discord.http import handle_message_parameters
 from discord.webhook.async_ import async_context
 from typing_extensions import override
 
+from bot.button import Button
 from bot.discord_errors import DeniedError, GoneError, discord_errors
 from bot.origin import InteractionOrigin, MessageOrigin, Origin, nonce
-from bot.stop_button import has_stop_button_of, stop_view
+from bot.stop_button import has_stop_button_of
 
 _log = logging.getLogger(__name__)
 
@@ -55,12 +56,10 @@ class Surface(Protocol):
     async def typing(self) -> None:
         """Show the bot as typing."""
 
-    async def post(self, part: int, content: str, *, has_stop_button: bool) -> Posted:
+    async def post(self, part: int, content: str, button: Button | None) -> Posted:
         """Show a new part; one that is there already is found."""
 
-    async def edit(
-        self, part: int, message_id: int, content: str, *, has_stop_button: bool
-    ) -> None:
+    async def edit(self, part: int, message_id: int, content: str, button: Button | None) -> None:
         """Show a part differently."""
 
     async def delete(self, part: int, message_id: int) -> None:
@@ -90,14 +89,12 @@ class MessageSurface(Surface):
             await self._channel.typing()
 
     @override
-    async def post(self, part: int, content: str, *, has_stop_button: bool) -> Posted:
-        return await self._post(part, content, has_stop_button=has_stop_button)
+    async def post(self, part: int, content: str, button: Button | None) -> Posted:
+        return await self._post(part, content, button)
 
     @override
-    async def edit(
-        self, part: int, message_id: int, content: str, *, has_stop_button: bool
-    ) -> None:
-        view = _view(self._job_id, self._origin) if has_stop_button else None
+    async def edit(self, part: int, message_id: int, content: str, button: Button | None) -> None:
+        view = _view(button)
         with discord_errors():
             message = self._channel.get_partial_message(message_id)
             await message.edit(content=content, allowed_mentions=NO_MENTIONS, view=view)
@@ -112,7 +109,7 @@ class MessageSurface(Surface):
 
     @override
     async def refuse(self, sentence: str) -> None:
-        await self._post(REFUSAL, sentence, has_stop_button=False)
+        await self._post(REFUSAL, sentence, None)
 
     @override
     async def find(self) -> Sequence[int]:
@@ -136,36 +133,36 @@ class MessageSurface(Surface):
             or has_stop_button_of(message, self._job_id)
         )
 
-    async def _post(self, part: int | str, content: str, *, has_stop_button: bool) -> Posted:
+    async def _post(self, part: int | str, content: str, button: Button | None) -> Posted:
         refers = self._origin.kind == "message" and part in {0, REFUSAL}
         try:
-            return await self._send(part, content, refers=refers, has_stop_button=has_stop_button)
+            return await self._send(part, content, button, refers=refers)
         except DeniedError as error:
             if error.code != CANNOT_REPLY_WITHOUT_HISTORY:
                 raise
-            return await self._send(part, content, refers=False, has_stop_button=has_stop_button)
+            return await self._send(part, content, button, refers=False)
 
     async def _send(
-        self, part: int | str, content: str, *, refers: bool, has_stop_button: bool
+        self, part: int | str, content: str, button: Button | None, *, refers: bool
     ) -> Posted:
         asked = discord.MessageReference(
             message_id=self._asked_id, channel_id=self.channel_id, fail_if_not_exists=False
         )
-        view = _view(self._job_id, self._origin) if has_stop_button else None
         with discord_errors():
             message = await self._channel.send(
                 content,
                 nonce=nonce(self._job_id, part),
                 # The library's overloads leave out that both may be None.
                 reference=cast("discord.MessageReference", asked if refers else None),
-                view=cast("discord.ui.View", view),
+                view=cast("discord.ui.View", _view(button)),
                 allowed_mentions=NO_MENTIONS,
                 mention_author=False,
                 suppress_embeds=True,
             )
         # Discord takes the blanks off both ends.
+        wanted_ids = [button.custom_id] if button else []
         says_so = message.content.strip() == content.strip()
-        return Posted(message.id, says_so and bool(message.components) == has_stop_button)
+        return Posted(message.id, says_so and _custom_ids(message) == wanted_ids)
 
 
 class InteractionSurface(Surface):
@@ -187,18 +184,18 @@ class InteractionSurface(Surface):
         """Do nothing: Discord says "thinking" by itself."""
 
     @override
-    async def post(self, part: int, content: str, *, has_stop_button: bool) -> Posted:
+    async def post(self, part: int, content: str, button: Button | None) -> Posted:
         if part == 0:
             try:
-                message_id = await self._edit(0, content, has_stop_button=has_stop_button)
+                message_id = await self._edit(0, content, button)
             except GoneError:
                 if self._further is None:
                     raise
-                return await self._further.post(part, content, has_stop_button=has_stop_button)
+                return await self._further.post(part, content, button)
             return Posted(message_id, is_as_sent=True)
         if self._further is not None:
-            return await self._further.post(part, content, has_stop_button=has_stop_button)
-        view = _view(self._job_id, self._origin) if has_stop_button else discord.utils.MISSING
+            return await self._further.post(part, content, button)
+        view = _view(button) or discord.utils.MISSING
         with discord_errors():
             message = await self._webhook.send(
                 content,
@@ -210,19 +207,17 @@ class InteractionSurface(Surface):
         return Posted(message.id, is_as_sent=True)
 
     @override
-    async def edit(
-        self, part: int, message_id: int, content: str, *, has_stop_button: bool
-    ) -> None:
+    async def edit(self, part: int, message_id: int, content: str, button: Button | None) -> None:
         if part > 0 and self._further is not None:
-            await self._further.edit(part, message_id, content, has_stop_button=has_stop_button)
+            await self._further.edit(part, message_id, content, button)
             return
         try:
             id_to_edit = message_id if part > 0 else 0
-            await self._edit(id_to_edit, content, has_stop_button=has_stop_button)
+            await self._edit(id_to_edit, content, button)
         except GoneError:
             if self._further is None:
                 raise
-            await self._further.edit(part, message_id, content, has_stop_button=has_stop_button)
+            await self._further.edit(part, message_id, content, button)
 
     @override
     async def delete(self, part: int, message_id: int) -> None:
@@ -237,7 +232,7 @@ class InteractionSurface(Surface):
 
     @override
     async def refuse(self, sentence: str) -> None:
-        await self._edit(0, sentence, has_stop_button=False)
+        await self._edit(0, sentence, None)
 
     @override
     async def find(self) -> Sequence[int]:
@@ -249,17 +244,16 @@ class InteractionSurface(Surface):
         except (DeniedError, GoneError):
             return []
 
-    async def _edit(self, message_id: int, content: str, *, has_stop_button: bool) -> int:
+    async def _edit(self, message_id: int, content: str, button: Button | None) -> int:
         """Edit by the interaction's token; 0 means `@original`, which Discord takes for an id.
 
         discord.py's own method can't suppress embeds here, so this is its body with that flag.
         """
-        view = _view(self._job_id, self._origin) if has_stop_button else None
         flags = discord.MessageFlags(suppress_embeds=True)
         with (
             discord_errors(),
             handle_message_parameters(
-                content, view=view, allowed_mentions=NO_MENTIONS, flags=flags
+                content, view=_view(button), allowed_mentions=NO_MENTIONS, flags=flags
             ) as params,
         ):
             message = await async_context.get().edit_webhook_message(
@@ -279,5 +273,21 @@ def surface_of(client: discord.Client, origin: Origin, job_id: str) -> Surface:
     return InteractionSurface(client, origin, job_id)
 
 
-def _view(job_id: str, origin: Origin) -> discord.ui.View:
-    return stop_view(job_id, origin.asker_id)
+def _view(button: Button | None) -> discord.ui.View | None:
+    if button is None:
+        return None
+    view = discord.ui.View(timeout=None)
+    view.add_item(discord.ui.Button(label=button.label, custom_id=button.custom_id))
+    # The library need not remember it: a press is known by what the `custom_id` begins with.
+    view.stop()
+    return view
+
+
+def _custom_ids(message: discord.Message) -> list[str | None]:
+    rows = (row for row in message.components if isinstance(row, discord.ActionRow))
+    return [
+        child.custom_id
+        for row in rows
+        for child in row.children
+        if isinstance(child, discord.Button)
+    ]

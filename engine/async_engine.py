@@ -210,7 +210,7 @@ class AsyncEngine:
         request.sent_bytes += len(text.encode())
 
     def _done(self, request: _Request, reason: FinishReason) -> Done:
-        sequence = request.sequence
+        sequence, maker = request.sequence, self._engine.maker
         assert sequence is not None
         assert request.params.seed is not None
         first_s = request.first_token_s
@@ -218,6 +218,7 @@ class AsyncEngine:
             finish_reason=reason,
             model_name=self.model_name,
             seed=request.params.seed,
+            provenance=maker.provenance(request.params) if maker else None,
             usage=Usage(
                 prompt_tokens=sequence.num_prompt_tokens,
                 completion_tokens=sequence.num_completion_tokens,

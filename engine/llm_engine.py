@@ -6,6 +6,7 @@ from codec.bpe import Tokenizer
 from engine.detokenizer import Detokenizer
 from engine.errors import InvalidRequestError, PromptTooLongError
 from engine.model_runner import ModelRunner, StepResult
+from engine.provenance import Maker
 from engine.scheduler import Chunk, Scheduler
 from engine.sequence import Scoring, Sequence, StepOutput
 from wire.jobs import FinishReason, SamplingParams
@@ -19,12 +20,20 @@ class LLMEngine:
         scheduler: decides what is in them.
         tokenizer: of the model.
         n_ctx: the model's context in tokens.
+        maker: what is said to have written its texts; None where nobody is told.
     """
 
     def __init__(
-        self, runner: ModelRunner, scheduler: Scheduler, tokenizer: Tokenizer, *, n_ctx: int
+        self,
+        runner: ModelRunner,
+        scheduler: Scheduler,
+        tokenizer: Tokenizer,
+        *,
+        n_ctx: int,
+        maker: Maker | None = None,
     ) -> None:
         self.tokenizer = tokenizer
+        self.maker = maker
         self._runner = runner
         self._scheduler = scheduler
         self._n_ctx = n_ctx

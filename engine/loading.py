@@ -1,7 +1,9 @@
 """Owns the way from a model's name to a running engine: folder, device, precision, memory."""
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import torch
 
@@ -11,11 +13,16 @@ from engine.errors import EngineError, InvalidRequestError, MemoryShortError, Mo
 from engine.kv_cache import KVCache
 from engine.llm_engine import LLMEngine
 from engine.memory import MIB, available_bytes
+from engine.model import GPT2
 from engine.model_runner import TorchModelRunner
+from engine.provenance import Maker
 from engine.releases import RELEASES, find_release
 from engine.scheduler import Scheduler
 from engine.watermark import WatermarkKey
-from engine.weights import load_model, unreplaced
+from engine.weights import hash_weights, load_model, unreplaced
+
+if TYPE_CHECKING:
+    from wire.provenance import Device, Precision
 
 NAME = re.compile(r"[A-Za-z0-9_.\-]{1,64}")
 """As `wire.jobs.Id`."""
@@ -140,7 +147,7 @@ def load_engine(
         if tokenizer.n_vocab > config.n_vocab:
             msg = f"{folder}: {tokenizer.n_vocab} tokens do not fit vocab_size {config.n_vocab}"
             raise ModelError(msg)
-        model = load_model(folder, device=device, dtype=dtype)
+        model, weights = _load_and_hash(folder, device, dtype)
     runner = TorchModelRunner(
         model, num_slots=num_slots, n_vocab=tokenizer.n_vocab, watermark=watermark
     )
@@ -150,7 +157,22 @@ def load_engine(
         max_waiting=max_waiting,
         eot=tokenizer.eot,
     )
-    return LLMEngine(runner, scheduler, tokenizer, n_ctx=config.n_ctx), model_name(folder)
+    maker = Maker(
+        weights=weights,
+        device=cast("Device", device.type),
+        precision=cast("Precision", str(dtype).removeprefix("torch.")),
+        key=watermark.fingerprint if watermark else None,
+    )
+    engine = LLMEngine(runner, scheduler, tokenizer, n_ctx=config.n_ctx, maker=maker)
+    return engine, model_name(folder)
+
+
+def _load_and_hash(folder: Path, device: torch.device, dtype: torch.dtype) -> tuple[GPT2, str]:
+    # Side by side, since to hash takes as long as to load: both read the same pages of memory.
+    with ThreadPoolExecutor(1, "hashing") as beside:
+        hashing = beside.submit(hash_weights, folder)
+        model = load_model(folder, device=device, dtype=dtype)
+        return model, hashing.result()
 
 
 def check_memory(

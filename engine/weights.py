@@ -5,6 +5,7 @@ Written are `config.json` and `model.safetensors` as Hugging Face has them; ever
 `(in, out)` (OpenAI's Conv1D), the head tied or repeated, mask buffers ignored.
 """
 
+import hashlib
 import json
 import shutil
 from collections.abc import Iterator
@@ -23,6 +24,7 @@ from engine.checkpoints.stored import StoredTensor, StoredTensors, reading
 from engine.config import ModelConfig, find_config
 from engine.errors import ModelError
 from engine.model import GPT2
+from wire.provenance import WEIGHTS_DIGITS
 
 READABLE = 0o644
 STAGING = ".saving"
@@ -41,20 +43,34 @@ def load_model(folder: Path, *, device: torch.device, dtype: torch.dtype) -> GPT
             model was replaced by another while it was read.
     """
     with unreplaced(folder):
-        config = ModelConfig.from_folder(folder)
-        with torch.device("meta"):
-            model = GPT2(config)
-        path, tensors = open_checkpoint(folder)
-        stored = _by_module_name(tensors, path)
-        tensors.clear()
-        head = stored.pop(HEAD, None)
-        _check(stored, dict(model.named_parameters()), path)
+        model, stored, head = _open(folder)
         if head is not None:
             _check_tied(head, stored[EMBEDDINGS])
             del head
         weights = {name: _read(name, stored.pop(name), device, dtype) for name in list(stored)}
     model.load_state_dict(weights, assign=True)
     return model.requires_grad_(requires_grad=False).eval()
+
+
+def hash_weights(folder: Path) -> str:
+    """Return what tells a model's numbers from any other's, whatever file they are stored in.
+
+    Returns:
+        The first 16 digits of a SHA-256 over the tensors in the order of their names in the module,
+        as they are stored: for each its name, dtype, shape and bytes. A repeated head and the mask
+        buffers do not count.
+
+    Raises:
+        ModelError: as `load_model`.
+    """
+    _, stored, _ = _open(folder)
+    whole = hashlib.sha256()
+    for name in sorted(stored):
+        tensor = stored[name].read().contiguous()
+        whole.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        # The hash works while another thread loads, since it is given large pieces.
+        whole.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return whole.hexdigest()[:WEIGHTS_DIGITS]
 
 
 @contextmanager
@@ -100,6 +116,18 @@ def save_model(model: GPT2, vocabulary_from: Path, folder: Path, *, dtype: torch
     finally:
         shutil.rmtree(staging, ignore_errors=True)
         _remove_if_empty(staging.parent)
+
+
+def _open(folder: Path) -> tuple[GPT2, StoredTensors, StoredTensor | None]:
+    """Return a model without numbers, those that belong into it, and the repeated head if any."""
+    config = ModelConfig.from_folder(folder)
+    with torch.device("meta"):
+        model = GPT2(config)
+    path, tensors = open_checkpoint(folder)
+    stored = _by_module_name(tensors, path)
+    head = stored.pop(HEAD, None)
+    _check(stored, dict(model.named_parameters()), path)
+    return model, stored, head
 
 
 def _write(model: GPT2, vocabulary_from: Path, folder: Path, dtype: torch.dtype) -> None:

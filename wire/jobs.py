@@ -10,6 +10,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from wire.base import Id, Message
+from wire.provenance import Provenance
 from wire.verdicts import Verified
 
 MAX_TOKENS_LIMIT = 1023
@@ -145,6 +146,8 @@ class Done(Message):
     usage: Usage
     model_name: str
     seed: Annotated[int, Field(ge=0, le=2**63 - 1)]
+    provenance: Provenance | None = None
+    """What wrote it; None: nothing did, since the job was cancelled before a model had it."""
 
 
 class Failed(Message):

@@ -5,12 +5,14 @@ Knows samples as they are written, and no model.
 
 import json
 import sys
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Protocol, Self, TextIO
 
 from engine.commands.sampling import Written
 from engine.label import visible
+from wire.details import Details
 
 
 class Form(Protocol):
@@ -56,9 +58,9 @@ class JsonLines:
 
     suffix = ".json"
 
-    def __init__(self, label: str, model_name: str) -> None:
+    def __init__(self, label: str, details: Callable[[Written], Details]) -> None:
         self._label = label
-        self._model_name = model_name
+        self._details = details
 
     def head(self, sample: Written) -> str:  # noqa: ARG002
         """Return nothing: the label is the object's first field."""
@@ -70,26 +72,26 @@ class JsonLines:
 
     def tail(self, sample: Written) -> str:
         """Return the object. It is ASCII, so that no terminal or reader of lines can spoil it."""
-        assert sample.total_s is not None
-        first_s = sample.first_token_s
-        seed = sample.params.seed
+        details = self._details(sample)
+        seed, usage = details.seed, details.usage
         fields = {
             "machine_generated": True,
             "label": f"{self._label} · seed {seed}",
-            "model": self._model_name,
+            "model": details.model,
             "seed": seed,
             "params": sample.params.model_dump(exclude={"seed", "watermark"}),
             "prompt": sample.prompt,
             "text": sample.text,
             "finish_reason": sample.finish_reason,
             "tokens": {
-                "prompt": sample.sequence.num_prompt_tokens,
-                "completion": sample.sequence.num_completion_tokens,
+                "prompt": usage.prompt_tokens,
+                "completion": usage.completion_tokens,
             },
             "times": {
-                "first_token_ms": None if first_s is None else round(1000 * first_s),
-                "total_ms": round(1000 * sample.total_s),
+                "first_token_ms": usage.first_token_ms,
+                "total_ms": usage.total_ms,
             },
+            "details": details.model_dump(mode="json"),
         }
         return json.dumps(fields) + "\n"
 

@@ -20,13 +20,16 @@ from engine.label import label
 from engine.llm_engine import LLMEngine
 from engine.loading import find_model, load_engine, pick_device
 from engine.sequence import Sequence
+from wire.details import Details
 from wire.jobs import (
     MAX_STOP_CHARS,
     MAX_STOP_STRINGS,
     MAX_TOKENS_LIMIT,
     FinishReason,
     SamplingParams,
+    Usage,
 )
+from wire.provenance import Provenance
 
 PREFILL_TOKENS = 512
 
@@ -165,6 +168,30 @@ class Writer:
     def label(self) -> str:
         """Return what says who wrote a text; it heads everything that leaves this program."""
         return label(self.model_name)
+
+    def provenance(self, params: SamplingParams) -> Provenance:
+        """Return what is to be said of a sample with these parameters."""
+        assert self._engine.maker is not None
+        return self._engine.maker.provenance(params)
+
+    def details(self, sample: Written) -> Details:
+        """Return how a finished sample was made."""
+        assert sample.finish_reason is not None
+        assert sample.total_s is not None
+        first_s = sample.first_token_s
+        return Details(
+            model=self.model_name,
+            provenance=self.provenance(sample.params),
+            params=sample.params,
+            finish_reason=sample.finish_reason,
+            usage=Usage(
+                prompt_tokens=sample.sequence.num_prompt_tokens,
+                completion_tokens=sample.sequence.num_completion_tokens,
+                queue_ms=0,
+                first_token_ms=None if first_s is None else round(1000 * first_s),
+                total_ms=round(1000 * sample.total_s),
+            ),
+        )
 
     def num_tokens(self, text: str) -> int:
         """Return how long a text is."""

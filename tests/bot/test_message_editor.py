@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from bot.button import Button
 from bot.discord_errors import UnreachableError
 from bot.message_editor import MessageEditor
 from bot.pace import Pace
@@ -11,13 +12,15 @@ from bot.reply_view import View
 from bot.surface import Posted, Surface
 from tests.bot.support import FakeClock
 
+STOP, DETAILS = Button("Stop", "stop:1"), Button("Details", "details:1")
+
 
 class ShelfSurface(Surface):
     """Messages on a shelf. `lost_answers` does what is asked and then fails, once each."""
 
     def __init__(self) -> None:
         self.channel_id = 1
-        self.shelf: dict[int, tuple[str, bool]] = {}
+        self.shelf: dict[int, tuple[str, Button | None]] = {}
         self.by_part: dict[int, int] = {}
         self.lost_answers = 0
         self.calls: list[str] = []
@@ -25,18 +28,16 @@ class ShelfSurface(Surface):
     async def typing(self) -> None:
         self.calls.append("typing")
 
-    async def post(self, part: int, content: str, *, has_stop_button: bool) -> Posted:
+    async def post(self, part: int, content: str, button: Button | None) -> Posted:
         self.calls.append(f"post {part}")
         message_id = self.by_part.setdefault(part, 100 + part)
-        self.shelf.setdefault(message_id, (content, has_stop_button))
+        self.shelf.setdefault(message_id, (content, button))
         self._answer()
-        return Posted(message_id, self.shelf[message_id] == (content, has_stop_button))
+        return Posted(message_id, self.shelf[message_id] == (content, button))
 
-    async def edit(
-        self, part: int, message_id: int, content: str, *, has_stop_button: bool
-    ) -> None:
+    async def edit(self, part: int, message_id: int, content: str, button: Button | None) -> None:
         self.calls.append(f"edit {part}")
-        self.shelf[message_id] = (content, has_stop_button)
+        self.shelf[message_id] = (content, button)
         self._answer()
 
     async def delete(self, part: int, message_id: int) -> None:
@@ -71,13 +72,13 @@ class Case:
         view = View(
             parts,
             filler="filler",
-            has_stop_button=not is_final,
+            button=DETAILS if is_final else STOP,
             is_final=is_final,
             has_news=True,
         )
         await self.editor.show(view)
 
-    def shown(self) -> list[tuple[str, bool]]:
+    def shown(self) -> list[tuple[str, Button | None]]:
         return [self.surface.shelf[each] for each in sorted(self.surface.shelf)]
 
 
@@ -85,7 +86,7 @@ async def test_each_part_is_noted_as_soon_as_it_is_there():
     case = Case()
     await case.show("a", "b")
     assert case.noted == [(100,), (100, 101)]
-    assert case.shown() == [("a", False), ("b", True)]
+    assert case.shown() == [("a", None), ("b", STOP)]
 
 
 async def test_only_what_differs_is_touched():
@@ -101,11 +102,11 @@ async def test_a_shorter_reply_keeps_fillers_until_its_end_and_then_loses_them()
     case = Case()
     await case.show("a", "b", "c")
     await case.show("x")
-    assert case.shown() == [("x", True), ("filler", False), ("filler", False)]
+    assert case.shown() == [("x", STOP), ("filler", None), ("filler", None)]
     await case.show("x", "y")
-    assert case.shown() == [("x", False), ("y", True), ("filler", False)]
+    assert case.shown() == [("x", None), ("y", STOP), ("filler", None)]
     await case.show("x", "y", is_final=True)
-    assert case.shown() == [("x", False), ("y", False)]
+    assert case.shown() == [("x", None), ("y", DETAILS)]
     assert case.noted[-1] == (100, 101)
 
 
@@ -120,7 +121,7 @@ async def test_however_many_answers_are_lost_the_messages_end_as_wanted(num_lost
         if not case.surface.lost_answers:
             break
     await case.show("A", "B", is_final=True)
-    assert case.shown() == [("A", False), ("B", False)]
+    assert case.shown() == [("A", None), ("B", DETAILS)]
 
 
 async def test_a_post_that_finds_an_earlier_one_is_brought_up_to_date():
@@ -130,14 +131,14 @@ async def test_a_post_that_finds_an_earlier_one_is_brought_up_to_date():
         await case.show("a")
     await case.show("a longer")
     assert case.surface.calls == ["post 0", "post 0", "edit 0"]
-    assert case.shown() == [("a longer", True)]
+    assert case.shown() == [("a longer", STOP)]
 
 
 async def test_messages_noted_earlier_are_edited_and_unnoted_ones_adopted():
     case = Case(message_ids=[100])
-    case.surface.shelf = {100: ("a", False), 101: ("b", True)}
+    case.surface.shelf = {100: ("a", None), 101: ("b", STOP)}
     case.editor.adopt(await case.surface.find())
     await case.show("a", "bc")
     assert case.noted == [(100, 101)]
     assert case.surface.calls == ["edit 0", "edit 1"]
-    assert case.shown() == [("a", False), ("bc", True)]
+    assert case.shown() == [("a", None), ("bc", STOP)]

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot import replies
+from bot.button import stop_button
 from bot.graphemes import MAX_CLUSTER_CHARS, cluster_ends
 from bot.origin import (
     InteractionOrigin,
@@ -184,7 +185,7 @@ ORIGIN = MessageOrigin(channel_id=1, asker_id=3, message_id=2)
 def test_a_record_looks_like(state, fields, parts, has_stop_button, is_final):
     view = view_of(record(state, **fields), ORIGIN, place=2, num_engines=1)
     assert view.parts == (parts,)
-    assert view.has_stop_button == has_stop_button
+    assert view.button == (stop_button("m1.2", 3) if has_stop_button else None)
     assert view.is_final == is_final
 
 
