@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-annotate --no-emit-package torch --override requirements/no-torch.txt
 
-.PHONY: demo test lint check fix test-gpu bench lock clean
+.PHONY: demo test lint check fix test-gpu bench bench-watermark lock clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python -m sandbox $(ARGS)
@@ -31,6 +31,9 @@ test-gpu: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m bench $(ARGS)
+
+bench-watermark: $(VENV)/.dev
+	$(BIN)/python -m bench watermark $(ARGS)
 
 lock: $(VENV)/.dev
 	$(PIP) install uv

@@ -21,8 +21,9 @@ from torch import Tensor
 
 from engine.noise import mix, output, outputs, signed, uniforms
 
-CONTEXT_TOKENS = 4
-"""How many tokens key a draw: fewer survive more editing, more repeat less."""
+CONTEXT_TOKENS = 3
+"""How many tokens key a draw: fewer survive more editing, more repeat less. `docs/watermark.md` has
+what was measured for 1 to 5."""
 NUM_SUBKEYS = 64
 """A text has one of so many, by its seed, so that another seed gives another text."""
 KEY_BYTES = 32

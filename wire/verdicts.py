@@ -14,7 +14,8 @@ from wire.base import Message
 OURS_BELOW = 1e-6
 """The p-value below which a text counts as ours: one human text in a million does too."""
 ENOUGH_TOKENS = 100
-"""Scored tokens with which nearly every marked text is found; fewer are too few to deny it."""
+"""Scored tokens with which nearly every marked text of default sampling is found; fewer are too few
+to deny it."""
 WORDS_PER_TOKEN = 0.75
 """Of English, roughly."""
 

@@ -43,7 +43,7 @@ def stream(client: OpenAI, model: str, prompt: str) -> None:
     chunks = client.completions.create(model=model, prompt=prompt, max_tokens=24, stream=True)
     for number, chunk in enumerate(chunks):
         if number == 0:
-            print(f"[machine-generated: {chunk.model_extra['machine_generated']}]")  # type: ignore[index]
+            print(chunk.model_extra["label"])  # type: ignore[index]
         print(chunk.choices[0].text, end="", flush=True)
     print()
 

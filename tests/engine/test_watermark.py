@@ -91,23 +91,24 @@ def test_the_first_tokens_come_from_the_seed_alone(marked: list[list[int]]):
 def test_a_context_that_comes_again_is_not_marked_again():
     # A temperature at which this model loops: its contexts come again and again.
     [ids] = write(range(1), temperature=0.05)
-    contexts = [tuple(ids[place - 4 : place]) for place in range(4, len(ids))]
+    places = range(CONTEXT_TOKENS, len(ids))
+    contexts = [tuple(ids[place - CONTEXT_TOKENS : place]) for place in places]
     assert len(set(contexts)) < len(contexts)
     assert find_mark(ids, KEY).num_scored == len(set(contexts))
 
 
 def test_the_draw_behind_a_context_that_was_marked_before_comes_from_the_seed():
     runner = TorchModelRunner(make_model(), num_slots=1, n_vocab=N_VOCAB, watermark=KEY)
-    written = [1, 2, 3, 4, 5, 1, 2, 3, 4]
+    written = [1, 2, 3, 4, 5, 1, 2, 3]
     sequence = Sequence(list(PROMPT), make_params(seed=6))
     keys = []
     for token_id in written:
         sequence.token_ids.append(token_id)
         keys.append(runner._noise_key(sequence))
-    assert keys[:3] == [seed_key(6, place) for place in (1, 2, 3)]
-    assert keys[3] == KEY.row_key(subkey_of(6), (1, 2, 3, 4))
-    assert keys[4] == KEY.row_key(subkey_of(6), (2, 3, 4, 5))
-    assert keys[8] == seed_key(6, 9)
+    assert keys[:2] == [seed_key(6, place) for place in (1, 2)]
+    assert keys[2] == KEY.row_key(subkey_of(6), (1, 2, 3))
+    assert keys[3] == KEY.row_key(subkey_of(6), (2, 3, 4))
+    assert keys[7] == seed_key(6, 8)
 
 
 def test_a_text_said_twice_is_no_more_evidence_than_said_once(marked: list[list[int]]):
@@ -207,10 +208,10 @@ def test_a_text_that_no_context_fits_into_shows_nothing(length: int):
 
 
 def test_a_rows_noise_starts_where_the_scorer_looks():
-    context = (1, 2, 3, 4)
+    context = (1, 2, 3)
     ids = [*context, 9]
     key = KEY.row_key(17, context)
     assert key == signed(key & (2**64 - 1))
-    score = token_scores(ids, [4], KEY)[0, 17].item()
+    score = token_scores(ids, [len(context)], KEY)[0, 17].item()
     u = uniforms(torch.tensor([key]), torch.tensor([9])).item()
     assert score == pytest.approx(-torch.log1p(torch.tensor(-u, dtype=torch.float64)).item())

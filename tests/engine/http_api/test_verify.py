@@ -28,7 +28,7 @@ async def test_a_text_is_told_with_n_and_p_and_the_sentence_that_the_bot_says(mo
     assert answer == {
         "object": "verification",
         "verdict": "ours",
-        "num_scored": 201,
+        "num_scored": 204,
         "key": OLD.fingerprint,
     }
     assert (short["verdict"], short["num_scored"], short["key"]) == ("too_short", 0, None)
