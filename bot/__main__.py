@@ -19,7 +19,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from bot.client import BotClient, invite_link
-from bot.discord_api import use_discord_at
+from bot.discord_api import log_in, use_discord_at
 from bot.doctor import examine, may_be_token
 from bot.settings import TOKEN_PAGE, BadSettingsError, BotSettings, load_settings
 from wire.connection import connect, hide_password
@@ -157,7 +157,7 @@ async def at_discord(
     use_discord_at(settings.discord_api, settings.discord_gateway)
     async with client:
         try:
-            await client.login(settings.discord_token.get_secret_value())
+            await log_in(client, settings.discord_token.get_secret_value())
             await work(client)
         except discord.LoginFailure:
             raise StartError(BAD_TOKEN) from None

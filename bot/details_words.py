@@ -6,6 +6,7 @@ from wire.provenance import Mark, Provenance
 
 DETAILS_BUTTON = "Details"
 UNREADABLE = "⚠️ This button was made by another version of the bot, and cannot be read any more."
+WHOLE_NAME = "(with the whole name of the model, which has no room here)"
 
 _ENDINGS = {
     FinishReason.STOP: "the model ended it",
@@ -32,6 +33,7 @@ def details_words(details: Details) -> str:
             "",
             "To make the text again, give the same prompt to",
             f"`{slash_command(details)}`",
+            *([WHOLE_NAME] if details.is_model_cut else []),
             "or, where the model is, this to `python -m engine sample --details - --prompt …`",
             f"```json\n{details.model_dump_json()}\n```",
         ]

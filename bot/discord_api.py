@@ -1,5 +1,6 @@
-"""Point discord.py at another Discord than Discord's own. Knows nothing of what is said there."""
+"""Point discord.py at a Discord, its own or another, and log in. Knows no message."""
 
+import aiohttp
 import discord
 import yarl
 
@@ -18,3 +19,24 @@ def use_discord_at(api: str | None, gateway: str | None) -> None:
         discord.Asset.BASE = str(yarl.URL(api).origin())
     if gateway is not None:
         discord.gateway.DiscordWebSocket.DEFAULT_GATEWAY = yarl.URL(gateway)
+
+
+async def log_in(client: discord.Client, token: str) -> None:
+    """Log in, as `discord.Client.login` does.
+
+    Raises:
+        discord.LoginFailure: Discord does not take the token.
+        discord.DiscordException: It refuses otherwise, or something else answers in its place.
+        aiohttp.ClientError, OSError: It cannot be reached.
+    """
+    try:
+        await client.login(token)
+    except (aiohttp.ClientError, OSError):
+        # A certificate that is not believed is a ValueError too.
+        raise
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        # discord.py takes whatever it is told, a proxy's page too, for what it asked about.
+        if client.application is not None:
+            raise
+        msg = "something else answers in its place"
+        raise discord.ClientException(msg) from error

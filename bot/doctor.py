@@ -17,7 +17,7 @@ import discord
 import yarl
 
 from bot.client import PERMISSIONS, invite_link
-from bot.discord_api import use_discord_at
+from bot.discord_api import log_in, use_discord_at
 from bot.settings import TOKEN_PAGE, BadSettingsError, BotSettings, load_settings
 from wire.checkup import Clock, check_queue, compare_clocks
 from wire.findings import Finding, fault, few, note, ok, warn, within
@@ -75,7 +75,7 @@ async def check_discord(settings: BotSettings, now_s: Clock = time.time) -> Asyn
     client = discord.Client(intents=discord.Intents.none(), http_trace=clock.trace())
     try:
         async with client:
-            await client.login(token)
+            await log_in(client, token)
             async for each in _look_around(client, settings.discord_gateway):
                 yield each
             for each in clock.compare():
@@ -155,7 +155,7 @@ async def _greet(url: yarl.URL) -> Finding:
     except (aiohttp.ClientError, OSError, TypeError, ValueError) as error:
         said = f"no WebSocket can be opened to {url}: {_words(error)}"
         return fault("gateway", said, "Let this machine's firewall and proxy pass WebSockets.")
-    if greeting.get("op") != HELLO:
+    if not isinstance(greeting, dict) or greeting.get("op") != HELLO:
         return fault(
             "gateway", f"{url} is no gateway of Discord's", "Correct OVID_DISCORD_GATEWAY."
         )
@@ -211,7 +211,8 @@ class _DiscordsClock:
     async def _hear(self, _: object, __: object, end: aiohttp.TraceRequestEndParams) -> None:
         date = end.response.headers.get("Date")
         if date is not None:
-            self._heard = parsedate_to_datetime(date).timestamp(), self._now_s()
+            # It leaves out the fraction of the second, which is a half on average.
+            self._heard = parsedate_to_datetime(date).timestamp() + 0.5, self._now_s()
 
     def compare(self) -> Iterator[Finding]:
         """Say whether it agrees with this machine's, if a date came."""

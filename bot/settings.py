@@ -5,6 +5,7 @@ Secrets are `SecretStr`: printing the settings shows stars.
 
 from typing import Annotated, Literal
 
+import yarl
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -47,10 +48,18 @@ class BotSettings(BaseSettings):
     @field_validator("discord_api", "discord_gateway")
     @classmethod
     def _is_address(cls, url: str | None) -> str | None:
-        if url is not None and not url.startswith(("http://", "https://", "ws://", "wss://")):
+        if url is not None and not _can_be_asked(url):
             msg = "input should be an address like http://127.0.0.1:8080/api/v10"
             raise ValueError(msg)
         return url
+
+
+def _can_be_asked(url: str) -> bool:
+    try:
+        address = yarl.URL(url)
+    except ValueError:
+        return False
+    return address.scheme in {"http", "https", "ws", "wss"} and bool(address.host)
 
 
 class BadSettingsError(Exception):

@@ -214,11 +214,13 @@ def _opened(value: object) -> object:
     """Read the file that an option names; any other value stays as it is."""
     if not isinstance(value, LocalFile):
         return value
-    path = Path(value.path).expanduser()
     try:
+        path = Path(value.path).expanduser()
         data = path.read_bytes()
-    except OSError as error:
-        msg = f"{path} cannot be read: {error.strerror}"
+    except (OSError, RuntimeError) as error:
+        # The home of a user who does not exist has no reason of the system's.
+        reason = getattr(error, "strerror", None) or error
+        msg = f"{value.path} cannot be read: {reason}"
         raise PersonError(msg) from None
     kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
     return Upload(path.name, kind, data)

@@ -53,6 +53,11 @@ class Details(Message):
         return self.params.seed
 
     @property
+    def is_model_cut(self) -> bool:
+        """Return whether the model's name is only the beginning of one."""
+        return self.model.endswith("…")
+
+    @property
     def max_tokens(self) -> int:
         """Return the length to ask for: a reply that was stopped ended before its own."""
         if self.finish_reason is FinishReason.CANCELLED:

@@ -53,7 +53,7 @@ class Recipe:
             line = _Line.model_validate(found if is_whole else {"details": found})
         except ValidationError as error:
             reason = explain(error)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             reason = f"{error}."
         else:
             return cls(line.details, line.prompt)
@@ -65,6 +65,20 @@ class Recipe:
         params = self.details.params
         names = ("temperature", "top_k", "top_p", "repetition_penalty", "seed", "stop")
         return {name: getattr(params, name) for name in names} | {"length": self.details.max_tokens}
+
+    @property
+    def model(self) -> str:
+        """Return the name of the model that wrote the text.
+
+        Raises:
+            InvalidRequestError: the details hold only the beginning of it.
+        """
+        if self.details.is_model_cut:
+            msg = (
+                f"the details had no room for the model's name, {self.details.model}: give --model"
+            )
+            raise InvalidRequestError(msg)
+        return self.details.model
 
     @property
     def is_marked(self) -> bool:

@@ -86,7 +86,7 @@ class Sample(SamplingCommand):
             if settings[name] != getattr(self, name) and not self.quiet:
                 print(f"sample: {name} is taken from the details.", file=sys.stderr)
         if "model" not in given:
-            settings["model"] = recipe.details.model
+            settings["model"] = recipe.model
         if not recipe.is_marked:
             settings["watermark"] = False
         elif self.watermark:

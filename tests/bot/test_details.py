@@ -106,6 +106,12 @@ def test_a_name_that_does_not_fit_is_cut_and_shows_it(length: int, kept: str | N
     assert unpack_details(packed).model == (kept or "m" * 27 + "…")
 
 
+@pytest.mark.parametrize("length", [28, 29])
+def test_of_a_cut_name_it_is_said_that_the_whole_one_is_needed(length: int):
+    said = details_words(unpack_details(pack_details(details("m" * length))))
+    assert ("with the whole name of the model" in said) == (length > 28)
+
+
 def test_times_past_four_hours_are_cut():
     usage = Usage(
         prompt_tokens=1, completion_tokens=2, queue_ms=10**9, first_token_ms=10**9, total_ms=10**9

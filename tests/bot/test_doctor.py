@@ -131,6 +131,22 @@ async def test_every_bad_setting_is_a_fault(settings, monkeypatch: pytest.Monkey
     ]
 
 
+@pytest.mark.parametrize("name", ["OVID_DISCORD_API", "OVID_DISCORD_GATEWAY"])
+@pytest.mark.parametrize(
+    "address", ["discord.com/api", "ftp://host", "http://", "ws:///gateway", "ws://host:99999"]
+)
+async def test_an_address_that_nobody_can_have_is_a_fault(
+    settings, monkeypatch: pytest.MonkeyPatch, name: str, address: str
+):
+    settings()
+    monkeypatch.setenv(name, address)
+    line = only(await examine(), Level.FAULT)
+    assert line.startswith(
+        f"FAULT settings: {name}: input should be an address like http://127.0.0.1:8080/api/v10, "
+        f"not {address!r}."
+    )
+
+
 async def test_an_env_file_that_is_no_text_is_a_fault(settings, tmp_path: Path):
     settings()
     (tmp_path / ".env").write_bytes(b"OVID_LOG_LEVEL=\xff")
@@ -177,6 +193,21 @@ async def test_a_discord_that_cannot_be_reached_is_a_fault(settings, closed_port
     assert line.startswith(f"FAULT discord: it cannot be reached at {api}: ")
 
 
+@pytest.mark.parametrize("page", ["<html>Please sign in.</html>", "{}", "[]", "null"])
+async def test_what_answers_in_discords_place_is_a_fault(settings, page: str):
+    async def serve(_: web.Request) -> web.Response:
+        kind = "text/html" if page.startswith("<") else "application/json"
+        return web.Response(text=page, content_type=kind)
+
+    app = web.Application()
+    app.router.add_get("/api/v10/{rest:.*}", serve)
+    async with TestServer(app) as server:
+        api = str(server.make_url("/api/v10"))
+        line = only(await at_discord(settings(OVID_DISCORD_API=api)), Level.FAULT)
+    said = "something else answers in its place"
+    assert line.startswith(f"FAULT discord: it cannot be reached at {api}: {said}.")
+
+
 async def test_a_discord_that_is_out_of_order_is_a_fault(sandbox: Sandbox, settings):
     sandbox.faults.refuse("GET /users/@me", 503)
     line = only(await at_discord(settings()), Level.FAULT)
@@ -210,10 +241,11 @@ async def test_a_gateway_that_cannot_be_opened_is_a_fault_and_the_rest_is_looked
     ("answer", "said"),
     [
         ({"op": 11}, "is no gateway of Discord's. Correct OVID_DISCORD_GATEWAY."),
+        (["hello"], "is no gateway of Discord's. Correct OVID_DISCORD_GATEWAY."),
         (None, "no WebSocket can be opened to ws://"),
     ],
 )
-async def test_what_is_no_gateway_is_a_fault(settings, answer: dict[str, int] | None, said: str):
+async def test_what_is_no_gateway_is_a_fault(settings, answer: object, said: str):
     async def serve(request: web.Request) -> web.StreamResponse:
         if answer is None:
             raise web.HTTPNotFound

@@ -2,6 +2,9 @@
 
 import signal
 
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
 from sandbox.server import Sandbox
 from tests.bot.support import environment_of
 
@@ -56,6 +59,20 @@ async def test_it_invites_with_the_least_permissions(sandbox: Sandbox, redis_url
     assert link.startswith("https://discord.com/oauth2/authorize?client_id=")
     assert "permissions=274877975552" in link
     assert "applications.commands" in link
+
+
+async def test_an_invitation_for_which_something_else_answers_is_a_sentence(program):
+    async def serve(_: web.Request) -> web.Response:
+        return web.Response(text="<html>Please sign in.</html>", content_type="text/html")
+
+    app = web.Application()
+    app.router.add_get("/api/v10/{rest:.*}", serve)
+    async with TestServer(app) as server:
+        api = str(server.make_url("/api/v10"))
+        child = await program("invite", DISCORD_TOKEN="made.up.token", OVID_DISCORD_API=api)
+        assert await child.until_it_ends() == 2
+    assert any("something else answers in its place" in line for line in child.log)
+    assert child.log[-1] == "Discord can't be reached, and only it knows the bot's id.\n"
 
 
 async def test_it_stops_cleanly_when_asked(child_bot):

@@ -74,6 +74,18 @@ def test_details_alone_need_the_prompt_from_elsewhere(
             assert out.endswith(f"née{line['text']}\n")
 
 
+def test_a_cut_name_of_the_model_has_to_be_given_whole(
+    ask: Ask, options: list[str], line: dict[str, Any]
+):
+    line["details"]["model"] = "my-m…"
+    save_details(line)
+    _, err = ask("--details", "line.json", status=1)
+    assert only_line(err) == (
+        "sample: the details had no room for the model's name, my-m…: give --model"
+    )
+    assert again(ask, *options[:2]) == (line["text"], "")
+
+
 def test_what_the_details_say_is_taken_and_told(ask: Ask, line: dict[str, Any]):
     text, err = again(ask, "--seed", "6")
     assert text == line["text"]
@@ -163,6 +175,7 @@ def test_a_stopped_text_ends_where_it_ended(ask: Ask, line: dict[str, Any]):
         ("[]", "details: input should be a valid dictionary"),
         ('{"prompt": 1, "details": 2}', "details: "),
         ("", "Expecting value"),
+        ("[" * 100_000, "maximum recursion depth"),
     ],
 )
 def test_what_is_no_details_is_one_sentence(ask: Ask, text: str, said: str):

@@ -244,6 +244,8 @@ async def test_a_person_can_ask_where_a_text_comes_from(tmp_path: Path):
         at = await running.until("It says 'in a file'.", after=at)
         running.type(f"/verify file:{file}x\r")
         at = await running.until("story.txtx cannot be read: No such file or directory", after=at)
+        running.type("/verify file:~nobody-here/x\r")
+        at = await running.until("~nobody-here/x cannot be read: ", after=at)
         running.type("/above no\r")
         at = await running.until("'no' names no single one; there are: Was it you?", after=at)
         running.type("/quit\r")
