@@ -90,8 +90,8 @@ def _compared(first: list[Text], texts: list[Text]) -> str:
     num_differing = num_tokens = num_equal = 0
     furthest = 0.0
     for one, other in zip(first, texts, strict=True):
-        pairs = zip(one.ids, other.ids, strict=False)
-        same = next((at for at, (a, b) in enumerate(pairs) if a != b), len(one.ids))
+        pairs = list(zip(one.ids, other.ids, strict=False))
+        same = next((at for at, (a, b) in enumerate(pairs) if a != b), len(pairs))
         num_differing += one.ids != other.ids
         num_tokens += same
         apart = [

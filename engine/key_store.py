@@ -46,17 +46,12 @@ def parse_keys(text: str, origin: str) -> tuple[WatermarkKey, ...]:
 def open_keys(path: Path) -> tuple[WatermarkKey, ...]:
     """Read the keys in a file, making one with a fresh key where there is none.
 
-    A file that others may read or write is taken, since where it is mounted its mode may not be
-    the operator's to choose; a warning names it.
-
     Raises:
         EngineError: the file can be neither read nor made, or holds no key.
     """
     try:
         if not path.exists():
             _make(path)
-        _warn_of_others(path)
-        return parse_keys(path.read_text(encoding="ascii", errors="replace"), str(path))
     except OSError as error:
         msg = (
             f"the watermark key cannot be kept in {path}: {error.strerror}. Name another place in "
@@ -64,6 +59,28 @@ def open_keys(path: Path) -> tuple[WatermarkKey, ...]:
             f"OVID_WATERMARK=off."
         )
         raise EngineError(msg) from error
+    return read_keys(path)
+
+
+def read_keys(path: Path) -> tuple[WatermarkKey, ...]:
+    """Read the keys in a file that is there.
+
+    A file that others may read or write is taken, since where it is mounted its mode may not be
+    the operator's to choose; a warning names it.
+
+    Raises:
+        EngineError: the file cannot be read, or holds no key.
+    """
+    try:
+        _warn_of_others(path)
+        text = path.read_text(encoding="ascii", errors="replace")
+    except OSError as error:
+        msg = (
+            f"the watermark key in {path} cannot be read: {error.strerror}. Let it be a file that "
+            f"the engine's user may read, or name another one in OVID_WATERMARK_KEY_FILE."
+        )
+        raise EngineError(msg) from error
+    return parse_keys(text, str(path))
 
 
 def _warn_of_others(path: Path) -> None:
@@ -89,6 +106,7 @@ def _make(path: Path) -> None:
             os.fsync(file.fileno())
         # Never over another one: of two engines that start at once, one makes the key of both.
         os.link(partial, path)
+        log.info("made a watermark key in %s: keep a copy, since only it proves its texts", path)
     except FileExistsError:
         pass
     finally:

@@ -2,13 +2,15 @@
 
 import importlib.metadata
 from dataclasses import dataclass
+from functools import cache
 
 from wire.jobs import SamplingParams
 from wire.provenance import UNKNOWN_VERSION, Device, Mark, Precision, Provenance
 
 
+@cache
 def own_version() -> str:
-    """Return Ovid's version."""
+    """Return Ovid's version; to look it up takes a millisecond, which would be a step's."""
     try:
         return importlib.metadata.version("ovid")
     except importlib.metadata.PackageNotFoundError:

@@ -7,6 +7,7 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from codec.bpe import Tokenizer
@@ -68,8 +69,9 @@ class Verifier:
         self._folders = folders
         self._keys = tuple(keys)
         self._vocabularies = Vocabularies()
-        # Beside a model that writes, one thread of this is enough.
-        self._one_at_a_time = asyncio.Lock()
+        # Beside a model that writes, one thread of this is enough; and one that nobody waits for
+        # any more goes on to its end, so that askers who leave must not make room for another.
+        self._thread = ThreadPoolExecutor(1, "verifying")
 
     async def verify(self, text: str) -> Verified:
         """Look for the mark, off the event loop.
@@ -85,8 +87,8 @@ class Verifier:
         if not self._keys:
             msg = "This engine has no watermark key, so it cannot tell what it wrote."
             raise NoKeyError(msg)
-        async with self._one_at_a_time:
-            return await asyncio.to_thread(self._verify, text)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, self._verify, text)
 
     def _verify(self, text: str) -> Verified:
         tokenizers = self._vocabularies.of(self._folders())

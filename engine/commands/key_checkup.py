@@ -8,7 +8,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from engine.commands.marking import KEY_FILE_NAME, MarkingCommand
+from engine.commands.marking import MarkingCommand
 from engine.errors import EngineError
 from engine.key_store import parse_keys
 from engine.watermark import WatermarkKey
@@ -41,7 +41,7 @@ Found = tuple[list[Finding], tuple[WatermarkKey, ...] | None]
 def _find_keys(settings: MarkingCommand) -> Found:
     if settings.watermark_key is not None:
         return _read(settings.watermark_key.get_secret_value(), SETTING)
-    path = settings.watermark_key_file or settings.models / KEY_FILE_NAME
+    path = settings.key_file
     try:
         mode = path.stat().st_mode
         text = path.read_text(encoding="ascii", errors="replace")

@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, SecretStr
 from pydantic_settings import CliSuppress
 
-from engine.key_store import open_keys, parse_keys
+from engine.key_store import open_keys, parse_keys, read_keys
 from engine.settings import OFF_THE_COMMAND_LINE, ModelCommand
 from engine.watermark import WatermarkKey
 
@@ -35,7 +35,7 @@ class MarkingCommand(ModelCommand):
         """
         if self.watermark_key is not None:
             return parse_keys(self.watermark_key.get_secret_value(), "OVID_WATERMARK_KEY")
-        return open_keys(self._key_file)
+        return open_keys(self.key_file)
 
     def known_keys(self) -> tuple[WatermarkKey, ...]:
         """Return all keys that are there already, the current one first; none is made.
@@ -43,8 +43,9 @@ class MarkingCommand(ModelCommand):
         Raises:
             EngineError: they cannot be read.
         """
-        is_there = self.watermark_key is not None or self._key_file.exists()
-        return self.keys() if is_there else ()
+        if self.watermark_key is not None:
+            return self.keys()
+        return read_keys(self.key_file) if self.key_file.exists() else ()
 
     def marking_key(self) -> WatermarkKey | None:
         """Return the key that marks new texts; None where none is wanted.
@@ -55,5 +56,6 @@ class MarkingCommand(ModelCommand):
         return self.keys()[0] if self.watermark else None
 
     @property
-    def _key_file(self) -> Path:
+    def key_file(self) -> Path:
+        """Return where the secret is kept unless a setting holds it."""
         return self.watermark_key_file or self.models / KEY_FILE_NAME

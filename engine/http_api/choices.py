@@ -50,14 +50,18 @@ class Piece:
     done: Done | None = None
 
     def json(self) -> dict[str, Any]:
-        """Return it as OpenAI's clients read it; the seed is ours."""
+        """Return it as OpenAI's clients read it; seed and provenance are ours."""
         choice = {
             "index": self.index,
             "text": self.text,
             "logprobs": self.logprobs,
             "finish_reason": self.done.finish_reason if self.done else None,
         }
-        return choice | ({"seed": self.done.seed} if self.done else {})
+        if self.done is None:
+            return choice
+        made = self.done.provenance
+        provenance = made.model_dump(mode="json") if made else None
+        return choice | {"seed": self.done.seed, "provenance": provenance}
 
 
 def make_choices(engine: AsyncEngine, wanted: CompletionRequest) -> list[Choice]:

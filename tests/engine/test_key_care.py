@@ -125,6 +125,17 @@ def test_with_the_mark_off_old_texts_can_be_verified_and_no_key_is_made(
     assert (off.marking_key(), off.known_keys()) == (None, (KEY,))
 
 
+def test_a_key_that_cannot_be_read_is_named_with_a_way_out_that_is_one(
+    here: Path, capsys: pytest.CaptureFixture[str]
+):
+    (here / "key").mkdir(mode=0o700)
+    (here / "text").write_text("text", encoding="ascii")
+    assert main(["verify", "text", "--no-watermark", "--watermark-key-file", "key"]) == 1
+    said = only_line(capsys.readouterr().err)
+    assert said.startswith("verify: the watermark key in key cannot be read: Is a directory. Let")
+    assert "OVID_WATERMARK=off" not in said
+
+
 @asynccontextmanager
 async def another_engine(queue: JobQueue, fingerprint: str) -> AsyncIterator[None]:
     """An engine called `elsewhere` that takes no jobs, and lives until the end."""

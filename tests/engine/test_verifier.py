@@ -106,3 +106,33 @@ async def test_texts_are_looked_at_one_at_a_time_and_off_the_event_loop(
         found = await asyncio.gather(*asked)
     assert {each.verdict for each in found} == {Verdict.OURS}
     assert threading.get_ident() not in threads
+
+
+async def test_a_text_that_nobody_waits_for_any_more_makes_no_room_for_another(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+):
+    entered, let_go = threading.Event(), threading.Event()
+    threads, texts = [], []
+
+    def held_up(text: str, *args: object) -> object:
+        threads.append(threading.get_ident())
+        texts.append(text)
+        entered.set()
+        assert let_go.wait(DEADLINE_S), "it was never let go"
+        return verify(text, *args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("engine.verifier.verify", held_up)
+    ours = Verifier(lambda: [folder], (KEY,))
+    asked = [asyncio.create_task(ours.verify(text)) for text in ("left", "left in line")]
+    async with asyncio.timeout(DEADLINE_S):
+        assert await asyncio.to_thread(entered.wait, DEADLINE_S)
+        for each in asked:
+            each.cancel()
+        await asyncio.gather(*asked, return_exceptions=True)
+        last = asyncio.create_task(ours.verify("Hi."))
+        for _ in range(50):
+            await asyncio.sleep(0)
+        let_go.set()
+        assert (await last).verdict is Verdict.TOO_SHORT
+    assert texts == ["left", "Hi."]
+    assert len(set(threads)) == 1

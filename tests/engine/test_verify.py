@@ -1,9 +1,11 @@
 """Whether a text is ours: pasted as people paste, damaged as texts are, and said in plain words."""
 
 import html
+import io
 import json
 import math
 import re
+import sys
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
@@ -16,8 +18,9 @@ from engine.commands.verify import MAX_FILE_BYTES
 from engine.label import label
 from engine.llm_engine import LLMEngine
 from engine.loading import load_engine
+from engine.readings import readings
 from engine.verify import verify
-from engine.watermark import WatermarkKey
+from engine.watermark import WatermarkKey, find_mark
 from tests.end_to_end.stack import REPOSITORY
 from tests.engine.marked import KEY, OLD
 from tests.engine.models import CPU
@@ -75,6 +78,21 @@ def test_what_the_model_wrote_is_ours_and_what_a_person_wrote_is_not(
 def test_a_text_marked_with_an_old_key_is_still_ours(ours: list[str], tokenizer: Tokenizer):
     found = verify(ours[0], [tokenizer], [OLD, KEY])
     assert (found.verdict, found.key) == (Verdict.OURS, KEY.fingerprint)
+
+
+def test_every_reading_key_and_vocabulary_that_is_tried_is_paid_for(
+    ours: list[str], tokenizer: Tokenizer
+):
+    text = ours[0][: len(ours[0]) // 2]
+    tried = readings(f"> {text}")
+    assert len(tried) > 1
+    best = min(find_mark(tokenizer.encode(each), KEY).p_value for each in tried)
+    alone = verify(f"> {text}", [tokenizer], [KEY]).p_value
+    assert alone == pytest.approx(best * len(tried), abs=0.0)
+    by_two = verify(f"> {text}", [tokenizer], [OLD, KEY]).p_value
+    assert by_two == pytest.approx(2 * alone, abs=0.0)
+    by_four = verify(f"> {text}", [tokenizer, byte_tokenizer()], [OLD, KEY]).p_value
+    assert by_four == pytest.approx(4 * alone, abs=0.0)
 
 
 def test_another_models_vocabulary_among_them_does_no_harm(ours: list[str], tokenizer: Tokenizer):
@@ -213,6 +231,13 @@ def test_what_could_carry_no_sign_is_too_short_and_says_how_much_more(tokenizer:
     assert (nothing.verdict, nothing.num_scored, nothing.key) == (Verdict.TOO_SHORT, 0, None)
 
 
+def test_a_reading_that_leaves_nothing_makes_no_long_text_too_short(tokenizer: Tokenizer):
+    # In one line with a robot, it may all be a label; of two readings that say nothing, the longer.
+    found = verify(f"{HUMAN} \U0001f916", [tokenizer], [KEY])
+    assert found.p_value == 1
+    assert (found.verdict, found.num_scored >= ENOUGH_TOKENS) == (Verdict.NO_SIGN, True)
+
+
 def test_every_answer_says_n_and_p_in_the_same_form(ours: list[str], tokenizer: Tokenizer):
     for text in (ours[0], HUMAN, "short"):
         found = verify(text, [tokenizer], [KEY])
@@ -245,6 +270,7 @@ def test_the_command_says_it_for_each_file(
     told = json.loads(capsys.readouterr().out)
     assert (told["verdict"], told["key"]) == ("ours", KEY.fingerprint)
     assert told["p_value"] < 1e-6
+    assert first == f"ours.txt: {told['sentence']}"
 
 
 def test_a_file_that_is_no_text_or_too_large_is_a_sentence(
@@ -259,8 +285,40 @@ def test_a_file_that_is_no_text_or_too_large_is_a_sentence(
     assert main(["verify", "large", *options]) == 1
     said = only_line(capsys.readouterr().err)
     assert (
-        said == f"verify: large is 2097153 bytes long, at most {MAX_FILE_BYTES} are taken: cut it."
+        said == f"verify: large is longer than the {MAX_FILE_BYTES} bytes that are taken: cut it."
     )
+
+
+class Endless(io.BytesIO):
+    def read(self, size: int | None = -1) -> bytes:
+        assert size is not None
+        assert size >= 0, "it would be read for ever"
+        return bytes(size)
+
+
+def test_a_text_without_end_is_a_sentence(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("OVID_WATERMARK_KEY", KEY.secret.hex())
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(Endless()))
+    assert main(["verify", "-", "--models", str(DEMO.parent)]) == 1
+    assert only_line(capsys.readouterr().err).startswith("verify: - is longer than the ")
+
+
+def test_a_model_that_is_named_by_its_folder_may_have_written_the_text(
+    here: Path,
+    ours: list[str],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+):
+    (here / "ours.txt").write_text(ours[0], encoding="utf-8")
+    monkeypatch.setenv("OVID_WATERMARK_KEY", KEY.secret.hex())
+    assert main(["verify", "ours.txt"]) == 1
+    assert only_line(capsys.readouterr().err).startswith("verify: There is no model here")
+    assert main(["verify", "ours.txt", "--model", str(DEMO)]) == 0
+    assert capsys.readouterr().out.startswith("ours.txt: This bot wrote it")
+    assert main(["verify", "ours.txt", "--model", "gone"]) == 1
+    assert only_line(capsys.readouterr().err).startswith("verify: There is no model 'gone'")
 
 
 def test_to_verify_makes_no_key_and_says_that_there_is_none(

@@ -2,6 +2,7 @@
 
 import json
 import math
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -14,8 +15,11 @@ from engine.http_api.logprobs import LogprobLedger
 from engine.label import label
 from engine.llm_engine import LLMEngine
 from engine.loading import load_engine
+from engine.provenance import own_version
 from engine.sequence import TokenScore
+from engine.weights import hash_weights
 from tests.engine.http_api.serving import CPU, Served, serving
+from tests.engine.marked import KEY
 from tests.engine.models import make_model
 from tests.engine.support import EOT, byte_tokenizer, make_params
 
@@ -168,6 +172,25 @@ async def test_a_seed_left_out_is_drawn_and_said_so_that_the_text_can_be_had_aga
     assert first.seed != second.seed  # type: ignore[attr-defined]
     again = await complete(served, prompt="x", seed=first.seed)  # type: ignore[attr-defined]
     assert again.choices[0].text == first.text
+
+
+async def test_a_text_says_what_wrote_it_and_a_greedy_one_that_it_is_not_marked(models: Path):
+    marking = partial(load_engine, watermark=KEY)
+    async with serving(models, load=marking) as served:
+        drawn, greedy = [
+            (await stream(served, prompt="x", max_tokens=2, temperature=temperature))[-1].choices[0]
+            for temperature in (1, 0)
+        ]
+    assert drawn.provenance == {  # type: ignore[attr-defined]
+        "weights": hash_weights(models / "tiny"),
+        "version": own_version(),
+        "device": "cpu",
+        "precision": "float32",
+        "mark": "marked",
+        "key": KEY.fingerprint,
+    }
+    told = greedy.provenance  # type: ignore[attr-defined]
+    assert (told["mark"], told["key"]) == ("greedy", None)
 
 
 @pytest.mark.parametrize(
