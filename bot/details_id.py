@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from wire.details import Details
 from wire.jobs import FinishReason
-from wire.provenance import UNKNOWN_VERSION, Mark
+from wire.provenance import Mark
 
 PREFIX = "details:"
 MAX_ID_CHARS = 100
@@ -30,6 +30,8 @@ _PACKED_CHARS: Final = _NUMBERS.size * 4 // 3
 assert _NUMBERS.size % 3 == 0, "base64 would be padded"
 _LONGEST_MS, _NO_TIME = 2**24 - 2, 2**24 - 1
 _NO_VERSION = (0, 0, 0)
+_UNKNOWN_VERSION = "unknown"
+"""Shown for one that is not three numbers."""
 _DEVICES = ("cpu", "cuda")
 _PRECISIONS = ("float32", "bfloat16", "float16")
 _MARKS = tuple(Mark)
@@ -143,4 +145,4 @@ def _pack_version(version: str) -> tuple[int, int, int]:
 
 
 def _read_version(packed: tuple[int, int, int]) -> str:
-    return UNKNOWN_VERSION if packed == _NO_VERSION else ".".join(map(str, packed))
+    return _UNKNOWN_VERSION if packed == _NO_VERSION else ".".join(map(str, packed))

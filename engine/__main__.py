@@ -1,7 +1,6 @@
 """Owns the engine's command line: a command's name in, the command run, an exit status out."""
 
 import ast
-import contextlib
 import importlib.metadata
 import importlib.util
 import io
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING
 from codec.vocabulary import VocabularyError
 from engine.command_line import UsageError, nearest, read_command
 from engine.errors import EngineError
+from wire.version import VERSION
 
 if TYPE_CHECKING:
     from engine.settings import Command
@@ -146,12 +146,8 @@ def _summary(target: str) -> str:
 
 
 def _version() -> str:
-    said = []
-    for package in ("ovid", "torch"):
-        # A container holds Ovid as folders and not as a package.
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            said.append(f"{package} {importlib.metadata.version(package)}")
-    return ", ".join([*said, f"Python {platform.python_version()}"])
+    torch = importlib.metadata.version("torch")
+    return f"ovid {VERSION}, torch {torch}, Python {platform.python_version()}"
 
 
 if __name__ == "__main__":

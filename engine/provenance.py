@@ -1,20 +1,10 @@
 """Owns what all texts of one running model have in common: what wrote them. Knows no tensors."""
 
-import importlib.metadata
 from dataclasses import dataclass
-from functools import cache
 
 from wire.jobs import SamplingParams
-from wire.provenance import UNKNOWN_VERSION, Device, Mark, Precision, Provenance
-
-
-@cache
-def own_version() -> str:
-    """Return Ovid's version; to look it up takes a millisecond, which would be a step's."""
-    try:
-        return importlib.metadata.version("ovid")
-    except importlib.metadata.PackageNotFoundError:
-        return UNKNOWN_VERSION
+from wire.provenance import Device, Mark, Precision, Provenance
+from wire.version import VERSION
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +32,7 @@ class Maker:
             mark = Mark.GREEDY
         return Provenance(
             weights=self.weights,
-            version=own_version(),
+            version=VERSION,
             device=self.device,
             precision=self.precision,
             mark=mark,

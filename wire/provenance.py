@@ -9,8 +9,6 @@ from wire.base import Message
 
 WEIGHTS_DIGITS = 16
 """Of the SHA-256, as many as tell any two models apart."""
-UNKNOWN_VERSION = "unknown"
-"""Where Ovid runs as folders and is no installed package."""
 
 Device = Literal["cpu", "cuda"]
 Precision = Literal["float32", "bfloat16", "float16"]

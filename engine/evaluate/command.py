@@ -1,6 +1,5 @@
 """Owns the `evaluate` command: settings in, a table and JSON out."""
 
-import contextlib
 import importlib.metadata
 import json
 import platform
@@ -26,6 +25,7 @@ from engine.evaluate.task import Prepared, Scores, Setting
 from engine.loading import find_model, model_name, pick_device
 from engine.settings import Command, ModelCommand
 from engine.weights import load_model
+from wire.version import VERSION
 
 TaskName = Literal[
     "lambada",
@@ -189,9 +189,5 @@ def _describe(folder: Path, config: ModelConfig) -> dict[str, Any]:
 
 
 def _versions() -> dict[str, str]:
-    versions = {"python": platform.python_version()}
-    for package in ("ovid", "torch"):
-        # A container holds Ovid as folders and not as a package.
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            versions[package] = importlib.metadata.version(package)
-    return versions
+    torch = importlib.metadata.version("torch")
+    return {"python": platform.python_version(), "ovid": VERSION, "torch": torch}

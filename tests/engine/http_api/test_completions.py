@@ -15,13 +15,13 @@ from engine.http_api.logprobs import LogprobLedger
 from engine.label import label
 from engine.llm_engine import LLMEngine
 from engine.loading import load_engine
-from engine.provenance import own_version
 from engine.sequence import TokenScore
 from engine.weights import hash_weights
 from tests.engine.http_api.serving import CPU, Served, serving
 from tests.engine.marked import KEY
 from tests.engine.models import make_model
 from tests.engine.support import EOT, byte_tokenizer, make_params
+from wire.version import VERSION
 
 OPENAI_DEFAULTS: dict[str, Any] = {"temperature": 1.0, "top_p": 1.0, "top_k": 0, "max_tokens": 16}
 
@@ -183,7 +183,7 @@ async def test_a_text_says_what_wrote_it_and_a_greedy_one_that_it_is_not_marked(
         ]
     assert drawn.provenance == {  # type: ignore[attr-defined]
         "weights": hash_weights(models / "tiny"),
-        "version": own_version(),
+        "version": VERSION,
         "device": "cpu",
         "precision": "float32",
         "mark": "marked",
