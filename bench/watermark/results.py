@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, is_dataclass
 
 import torch
 
-from bench.watermark import cost, detection, false_positives, plan, quality
+from bench.watermark import cost, detection, false_positives, human, plan, quality
 from bench.watermark.attacks import INTACT, ONE_IN_FIVE
 from bench.watermark.detection import Case, Compared
 from bench.watermark.figures import Mean, Share
@@ -65,14 +65,28 @@ class ByContext:
 
 
 @dataclass(frozen=True, slots=True)
+class ByRandomModel:
+    """What a model of 124M's shape with random weights shows.
+
+    Attributes:
+        ids: found of the tokens as they were drawn, by length.
+        cases: found of the texts, by case.
+        quality: beside unmarked texts.
+    """
+
+    ids: dict[int, Share]
+    cases: dict[Case, Share]
+    quality: quality.Quality
+
+
+@dataclass(frozen=True, slots=True)
 class Results:
-    """Everything."""
+    """Everything; a quick run leaves the random model out."""
 
     machine: str
     plan: Plan
     cases: dict[Case, Share]
-    random_ids: dict[int, Share]
-    random_texts: dict[Case, Share]
+    random: ByRandomModel | None
     temperatures: dict[float, ByTemperature]
     contexts: dict[int, ByContext]
     subkeys: dict[int, dict[Case, Share]]
@@ -103,7 +117,7 @@ def measure(amount: Plan, shelf: Shelf, say: Say) -> Results:
     subject = demo()
     say("writing")
     texts = _texts(subject, shelf, amount)
-    random_ids, random_texts, vocabulary = _random(shelf, amount)
+    random = _random(shelf, amount) if amount.random_texts else None
     say("true positives")
     ours = detection.ours(subject, texts.marked)
     cases = detection.by_case(ours, subject, detection.all_cases())
@@ -118,14 +132,14 @@ def measure(amount: Plan, shelf: Shelf, say: Say) -> Results:
     contexts = _contexts(subject, by_context, plain, amount)
     temperatures = _temperatures(subject, texts.variants, amount)
     say("false positives, and costs")
-    tokenizers = [subject.tokenizer, *vocabulary]
+    tokenizers = [subject.tokenizer]
+    tokenizers += [Tokenizer.from_folder(human.VOCABULARY)] if random else []
     return Results(
         machine=f"{platform.machine()}, {platform.system()}, Python {platform.python_version()}, "
         f"torch {torch.__version__}, threads: {torch.get_num_threads()}",
         plan=amount,
         cases=cases,
-        random_ids=random_ids,
-        random_texts=random_texts,
+        random=random,
         temperatures=temperatures,
         contexts=contexts,
         subkeys=subkeys,
@@ -222,16 +236,13 @@ def _temperatures(
     return results
 
 
-def _random(
-    shelf: Shelf, amount: Plan
-) -> tuple[dict[int, Share], dict[Case, Share], list[Tokenizer]]:
-    if not amount.random_texts:
-        return {}, {}, []
+def _random(shelf: Shelf, amount: Plan) -> ByRandomModel:
     subject = random_124m()
-    texts = written(shelf, subject, plan.MARKED, amount.random_texts)
-    cases = [*((INTACT, length) for length in plan.LENGTHS), (ONE_IN_FIVE, TARGET_LENGTH)]
-    return (
-        detection.by_ids(texts, plan.LENGTHS),
-        detection.by_case(detection.ours(subject, texts), subject, cases),
-        [subject.tokenizer],
+    marked = written(shelf, subject, plan.MARKED, amount.random_texts)
+    plain = _measures(subject, written(shelf, subject, plan.UNMARKED, amount.random_texts))
+    ours = detection.ours(subject, marked)
+    return ByRandomModel(
+        ids=detection.by_ids(marked, plan.LENGTHS),
+        cases=detection.by_case(ours, subject, detection.all_cases()),
+        quality=quality.compare(_measures(subject, marked), plain, amount.resamples),
     )

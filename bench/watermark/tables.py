@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from bench.watermark.attacks import ATTACKS, INTACT
 from bench.watermark.detection import COMPARED, Case
-from bench.watermark.plan import DAMAGED_LENGTHS, LENGTHS
+from bench.watermark.plan import DAMAGED_LENGTHS, LENGTHS, TARGET_LENGTH
 from bench.watermark.results import CONTEXT_CASES, COOL_CASES, SUBKEY_CASES, UNMARKED, Results
 
 
@@ -34,20 +34,26 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[st
 def _lengths(results: Results) -> Iterator[str]:
     def rows() -> Iterator[Sequence[object]]:
         for length in LENGTHS:
-            random = results.random_texts.get((INTACT, length), "–")
-            ids = results.random_ids.get(length, "–")
-            yield length, results.cases[INTACT, length], random, ids
+            random = results.random
+            theirs = (random.cases[INTACT, length], random.ids[length]) if random else ("–", "–")
+            yield length, results.cases[INTACT, length], *theirs
 
     head = ("tokens", "demo model", "124M shape", "124M shape, tokens as drawn")
     return _table(head, rows())
 
 
 def _damages(results: Results) -> Iterator[str]:
+    random = results.random
     rows = (
-        (attack, *(results.cases[attack, length] for length in DAMAGED_LENGTHS))
+        (
+            attack,
+            *(results.cases[attack, length] for length in DAMAGED_LENGTHS),
+            random.cases[attack, TARGET_LENGTH] if random else "–",
+        )
         for attack in ATTACKS
     )
-    return _table(("what was done", *(f"{length} tokens" for length in DAMAGED_LENGTHS)), rows)
+    lengths = (f"{length} tokens" for length in DAMAGED_LENGTHS)
+    return _table(("what was done", *lengths, f"124M shape, {TARGET_LENGTH} tokens"), rows)
 
 
 def _peers(results: Results) -> Iterator[str]:
@@ -95,11 +101,17 @@ def _false_positives(results: Results) -> Iterator[str]:
 def _quality(results: Results) -> Iterator[str]:
     names = [name for name in results.quality if name != UNMARKED]
     head = ("measure", UNMARKED, *(f"{name}: difference" for name in names))
+    random = results.random
     rows = (
-        (measure, mean, *(results.quality[name].differences[measure] for name in names))
+        (
+            measure,
+            mean,
+            *(results.quality[name].differences[measure] for name in names),
+            random.quality.differences[measure] if random else "–",
+        )
         for measure, mean in results.quality[UNMARKED].means.items()
     )
-    return _table(head, rows)
+    return _table((*head, "Ovid, 124M shape: difference"), rows)
 
 
 def _contexts(results: Results) -> Iterator[str]:
