@@ -10,9 +10,9 @@ from collections.abc import AsyncGenerator
 from sandbox.model import Flags, Interaction, Message
 from sandbox.people import People
 
-LABEL_START = "-# 🤖 "
-LABEL_WORD = "GPT-2"
-"""Both stand in the label of every language."""
+LABEL_START = "-# 🤖 Machine-generated"
+LABEL_WORDS = "not written by a person"
+"""In English, which the person at the terminal and their server speak."""
 STOP = "Stop"
 RUNNING_MARK = "▌"
 WAITING_MARKS = ("⏳", "-# ⏳")
@@ -116,7 +116,7 @@ def is_labelled(content: str) -> bool:
     False
     """
     first = content.partition("\n")[0]
-    return first.startswith(LABEL_START) and LABEL_WORD in first
+    return first.startswith(LABEL_START) and LABEL_WORDS in first
 
 
 def text_below(content: str) -> str:

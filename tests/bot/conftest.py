@@ -1,5 +1,6 @@
 """A sandbox that judges the bot when a test ends: by Discord's own document and by the label."""
 
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,7 +17,16 @@ from sandbox.server import Sandbox
 from tests.bot.support import Engine, Program, environment_of, running_bot, start_programs
 from tests.sandbox.openapi import Checker, load
 from tests.wire.support import expire as expire_jobs
+from wire.label import WORDINGS
 from wire.queue import JobQueue
+
+LABELLED = re.compile(
+    "|".join(
+        re.escape(f"-# {each}").replace(r"\{model\}", r"GPT-2(?: [^\n]+?)?") + r"(?:\n|$)"
+        for each in WORDINGS.values()
+    )
+)
+"""A whole label in any language is the first line."""
 
 
 @pytest.fixture(scope="session")
@@ -42,9 +52,11 @@ async def judged(sandbox: Sandbox, document: Checker | None) -> AsyncIterator[Sa
             for message in sandbox.bot_messages(channel):
                 assert message.pings == set()
                 for revision in message.revisions:
-                    own_words = revision.content.startswith(("-# 🤖 ", "⚠️"))
+                    is_sentence = revision.content.startswith("⚠️")
                     is_thinking = revision.content == ""
-                    assert own_words or is_thinking or message.visible_to is not None
+                    is_private = message.visible_to is not None
+                    is_labelled = LABELLED.match(revision.content)
+                    assert is_labelled or is_sentence or is_thinking or is_private
         if document is not None:
             assert document.problems(sandbox.recorder) == []
 
