@@ -5,14 +5,16 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-annotate --no-emit-package torch --override requirements/no-torch.txt
+# A process for each core, and the tests of one file in one process, as they share what they start.
+WORKERS := --numprocesses auto --maxprocesses 8 --dist loadscope
 
-.PHONY: demo test lint check fix test-gpu bench bench-watermark lock clean
+.PHONY: demo test lint check fix test-faults soak test-gpu bench bench-watermark lock clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python -m sandbox $(ARGS)
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(WORKERS) $(ARGS)
 
 check: lint test
 
@@ -25,6 +27,14 @@ lint: $(VENV)/.dev
 fix: $(VENV)/.dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+test-faults: $(VENV)/.dev
+	$(BIN)/python -m pytest -m fault $(ARGS)
+
+MINUTES ?= 10
+SEED ?= 1
+soak: $(VENV)/.dev
+	$(BIN)/python -m tests.soak --minutes $(MINUTES) --seed $(SEED) $(ARGS)
 
 test-gpu: $(VENV)/.dev
 	$(BIN)/python -m pytest -m gpu $(ARGS)
@@ -41,7 +51,9 @@ lock: $(VENV)/.dev
 	$(LOCK) --extra engine pyproject.toml requirements/torch-needs.in -o requirements/engine.lock
 	$(LOCK) --extra bot --extra engine --extra demo pyproject.toml requirements/torch-needs.in \
 		-o requirements/demo.lock
-	$(LOCK) --all-extras pyproject.toml requirements/torch-needs.in -o requirements/dev.lock
+	$(LOCK) --extra bot --extra engine --extra lora --extra demo --extra dev pyproject.toml \
+		requirements/torch-needs.in -o requirements/dev.lock
+	$(LOCK) --extra fuzz pyproject.toml -o requirements/fuzz.lock
 
 clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
