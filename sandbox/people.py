@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 class People:
-    """Alice, who owns the server, and Bob; each can also write to the bot alone."""
+    """Alice, who owns the server, Bob, and whoever joins; each can also write to the bot alone."""
 
     def __init__(self, world: World) -> None:
         self.world = world
@@ -38,6 +38,14 @@ class People:
     def bob(self) -> User:
         """A member without special rights, whose client speaks German."""
         return self.world.bob
+
+    def join(self, name: str) -> User:
+        """Let one more person without special rights join the server."""
+        return self.world.join(name)
+
+    def open_channel(self, name: str) -> Channel:
+        """Open one more text channel, in which everybody may write."""
+        return self.world.open_channel(name)
 
     @property
     def bot_user(self) -> User:

@@ -77,6 +77,20 @@ class World:
         self._last_id = max(now_ms << 22, self._last_id + 1)
         return self._last_id
 
+    def join(self, name: str) -> User:
+        """Let a person join the server, with direct messages to the bot."""
+        user = User(self.new_id(), name)
+        self.users[user.id] = user
+        dm = self.dms[user.id] = Channel(self.new_id(), name, None, recipient=user)
+        self.channels[dm.id] = dm
+        return user
+
+    def open_channel(self, name: str) -> Channel:
+        """Open one more text channel of the server; a bot that is connected hears nothing of it."""
+        channel = Channel(self.new_id(), name, self.guild)
+        self.channels[channel.id] = channel
+        return channel
+
     def listen(self, listener: Callable[[Event], None]) -> None:
         """Call `listener` at every change from now on."""
         self._listeners.append(listener)

@@ -36,17 +36,27 @@ class Stack:
     Attributes:
         redis_server: keeps an append-only file, so that it may be killed.
         sandbox: the local Discord.
+        redis: a client of it.
         queue: a view of the jobs, as the programs have it.
         models: the folder in which the engine looks for models.
+        logs: the folder in which each program's log is kept; None: they log to where the tests do.
     """
 
-    def __init__(self, redis_server: RedisServer, model: Path) -> None:
+    def __init__(
+        self,
+        redis_server: RedisServer,
+        model: Path,
+        *,
+        sandbox: Sandbox | None = None,
+        logs: Path | None = None,
+    ) -> None:
         self.redis_server = redis_server
-        self.sandbox = Sandbox()
+        self.sandbox = sandbox or Sandbox()
+        self.logs = logs
         self._model = model
         self.models = model.parent
-        self._redis: Redis = connect(redis_server.url)
-        self.queue = JobQueue(self._redis)
+        self.redis: Redis = connect(redis_server.url)
+        self.queue = JobQueue(self.redis)
         self._old_messages = 0
         self._processes: list[Process] = []
 
@@ -64,14 +74,14 @@ class Stack:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
             await process.wait()
-        await self._redis.aclose()
+        await self.redis.aclose()
         await self.sandbox.__aexit__(kind, error, traceback)
 
     async def forget(self) -> None:
         """Begin anew with the same programs: no job, and none of the messages so far."""
         await self.settled(0)
-        if jobs := [key async for key in self._redis.scan_iter("{ovid:0}:job:*")]:
-            await self._redis.delete(*jobs)
+        if jobs := [key async for key in self.redis.scan_iter("{ovid:0}:job:*")]:
+            await self.redis.delete(*jobs)
         self._old_messages = len(self.sandbox.bot_messages(self.sandbox.general))
 
     @property
@@ -79,19 +89,19 @@ class Stack:
         """What the bot has posted in the first channel, oldest first."""
         return self.sandbox.bot_messages(self.sandbox.general)[self._old_messages :]
 
-    async def start_bot(self) -> Process:
+    async def start_bot(self, **environment: str) -> Process:
         """Start a bot and wait until it is connected and its commands are known."""
         self.sandbox.bot_ready.clear()
-        process = await self._start("bot", "run")
+        process = await self.spawn("bot", "run", **environment)
         async with asyncio.timeout(START_TIMEOUT_S):
             await self.sandbox.bot_ready.wait()
         return process
 
-    async def start_engine(self, slots: int = 4) -> Process:
+    async def start_engine(self, slots: int = 4, **environment: str) -> Process:
         """Start an engine and wait until it is one more at the queue."""
         # By name: one that was killed still counts for a while, and no longer when this one comes.
         before = (await self.queue.tick()).engines.keys()
-        process = await self._start("engine", "serve", slots=slots)
+        process = await self.spawn("engine", "serve", OVID_SLOTS=str(slots), **environment)
         async with asyncio.timeout(START_TIMEOUT_S):
             while not (await self.queue.tick()).engines.keys() - before:
                 assert process.returncode is None, "the engine ended at its start"
@@ -148,7 +158,7 @@ class Stack:
 
     async def records(self) -> list[JobRecord]:
         """Read every job that Redis holds, in the order in which people asked."""
-        keys = [key async for key in self._redis.scan_iter("{ovid:0}:job:*")]
+        keys = [key async for key in self.redis.scan_iter("{ovid:0}:job:*")]
         found = [await self.queue.snapshot(key.decode().rpartition(":")[2]) for key in keys]
         return sorted((record for record in found if record), key=_snowflake)
 
@@ -160,14 +170,14 @@ class Stack:
     async def _own(self) -> frozenset[str]:
         return await self.queue.own(str(self.sandbox.bot_user.id))
 
-    async def _start(self, program: str, command: str, slots: int = 4) -> Process:
-        environment = {
+    async def spawn(self, program: str, command: str, **environment: str) -> Process:
+        """Start a program without waiting for it; `environment` adds to its settings."""
+        settings = {
             "PATH": os.environ["PATH"],
             "OVID_REDIS_URL": self.redis_server.url,
             "OVID_MODEL": self._model.name,
             "OVID_MODELS": str(self.models),
             "OVID_DEVICE": "cpu",
-            "OVID_SLOTS": str(slots),
             # An engine that is told to end finishes nothing first, so that others have to.
             "OVID_GRACE_S": "0",
             # The same mark in every run, and no file with a secret in the checkout.
@@ -177,13 +187,20 @@ class Stack:
             "DISCORD_TOKEN": self.sandbox.token,
             "OVID_DISCORD_API": self.sandbox.api_url,
             "OVID_DISCORD_GATEWAY": self.sandbox.gateway_url,
+            **environment,
         }
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", program, command),
-            env=environment,
-            cwd=REPOSITORY,
-            preexec_fn=die_with_parent(),
-        )
+        with contextlib.ExitStack() as opened:
+            log = None
+            if self.logs is not None:
+                name = f"{len(self._processes):03d}-{program}.log"
+                log = opened.enter_context((self.logs / name).open("wb"))
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", program, command),
+                env=settings,
+                cwd=REPOSITORY,
+                stderr=log,
+                preexec_fn=die_with_parent(),
+            )
         self._processes.append(process)
         return process
 
