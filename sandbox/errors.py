@@ -19,6 +19,7 @@ class Refusal(Enum):
     UNKNOWN_INTERACTION = (404, 10062, "Unknown interaction")
     TOO_LARGE = (413, 40005, "Request entity too large")
     ALREADY_ANSWERED = (400, 40060, "Interaction has already been acknowledged.")
+    MISSING_ACCESS = (403, 50001, "Missing Access")
     NOT_THE_AUTHOR = (403, 50005, "Cannot edit a message authored by another user")
     EMPTY_MESSAGE = (400, 50006, "Cannot send an empty message")
     CANNOT_MESSAGE_USER = (403, 50007, "Cannot send messages to this user")
@@ -26,6 +27,11 @@ class Refusal(Enum):
     INVALID_WEBHOOK_TOKEN = (401, 50027, "Invalid Webhook Token")
     INVALID_FORM = (400, 50035, "Invalid Form Body")
     INVALID_JSON = (400, 50109, "The request body contains invalid JSON.")
+    CANNOT_REPLY_WITHOUT_HISTORY = (
+        400,
+        160002,
+        "Cannot reply without permission to read message history",
+    )
 
 
 class DiscordError(Exception):

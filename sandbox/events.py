@@ -7,8 +7,9 @@ import time
 from dataclasses import replace
 from enum import IntFlag
 
-from sandbox.model import Channel, Interaction, Json, Message, Reaction, Typing, User
-from sandbox.payloads import MEMBER_PERMISSIONS, View, owners_json, user_json
+from sandbox.model import Channel, Guild, Interaction, Json, Message, Reaction, Typing, User
+from sandbox.payloads import View, owners_json, user_json
+from sandbox.rights import MEMBER_PERMISSIONS
 from sandbox.rules import ATTACHMENT_BYTES
 from sandbox.world import Event
 
@@ -42,29 +43,54 @@ _NEEDED = {
     "MESSAGE_REACTION_REMOVE": _REACTIONS,
     "TYPING_START": _TYPING,
     "INTERACTION_CREATE": (NO_INTENTS, NO_INTENTS),
+    "CHANNEL_UPDATE": (Intents.GUILDS, NO_INTENTS),
+    "CHANNEL_DELETE": (Intents.GUILDS, NO_INTENTS),
+    "GUILD_DELETE": (Intents.GUILDS, NO_INTENTS),
 }
 
 
-def channel_of(event: Event) -> Channel | None:
-    """Tell where an event happened; None for what the gateway never shows: ephemeral messages."""
+def guild_of(event: Event) -> Guild | None:
+    """Tell in which server an event happened; None for direct messages."""
     match event.subject:
-        case Message() as message:
-            return None if message.visible_to else message.channel
+        case Guild() as guild:
+            return guild
+        case Channel() as channel:
+            return channel.guild
         case Reaction() as reaction:
-            return reaction.message.channel
-        case Interaction() | Typing() as happened:
-            return happened.channel
+            return reaction.message.channel.guild
+        case Message() | Interaction() | Typing() as happened:
+            return happened.channel.guild
 
 
-def needed_intent(event: Event, channel: Channel) -> Intents:
+def is_told(event: Event, view: View) -> bool:
+    """Tell whether the bot hears of it: not of ephemeral messages, nor of what it can't see."""
+    rights = view.world.rights
+    match event.subject:
+        case Guild() | Interaction():
+            return True
+        case Channel():
+            return rights.is_in_guild
+        case Message() as message:
+            return not message.visible_to and rights.sees(message.channel)
+        case Typing() as typing:
+            return rights.sees(typing.channel)
+        case Reaction() as reaction:
+            return rights.sees(reaction.message.channel)
+
+
+def needed_intent(event: Event) -> Intents:
     """Tell which intent lets an event through."""
     in_guild, in_direct_messages = _NEEDED[event.name]
-    return in_guild if channel.guild else in_direct_messages
+    return in_guild if guild_of(event) else in_direct_messages
 
 
 def payload(view: View, event: Event) -> Json:
     """Make the `d` of an event."""
     match event.subject:
+        case Guild() as guild:
+            return {"id": str(guild.id)}
+        case Channel() as channel:
+            return view.channel(channel)
         case Message() as message:
             return _message(view, event.name, message)
         case Interaction() as interaction:
@@ -116,7 +142,9 @@ def _interaction(view: View, interaction: Interaction) -> Json:
         "channel_id": str(interaction.channel.id),
         "channel": view.channel(interaction.channel),
         "locale": interaction.user.locale,
-        "app_permissions": str(MEMBER_PERMISSIONS),
+        "app_permissions": str(
+            int(view.world.rights.left(interaction.channel) if guild else MEMBER_PERMISSIONS)
+        ),
         "entitlements": [],
         "authorizing_integration_owners": owners_json(interaction.channel),
         "context": 0 if guild else 1,

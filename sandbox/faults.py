@@ -59,6 +59,8 @@ class Plan:
         gate: The request waits first until this is set.
         refuse: Answer this and do nothing.
         instead: Do the work, then answer this.
+        gate_after: Do the work, then let the answer wait until this is set.
+        cut_before: Close the connection and do nothing.
         cut: Do the work, then close the connection without an answer.
     """
 
@@ -66,7 +68,15 @@ class Plan:
     gate: asyncio.Event | None = None
     refuse: Answer | None = None
     instead: Answer | None = None
+    gate_after: asyncio.Event | None = None
+    cut_before: bool = False
     cut: bool = False
+
+    def let_go(self) -> None:
+        """Let what waits go on."""
+        for gate in (self.gate, self.gate_after):
+            if gate is not None:
+                gate.set()
 
 
 @dataclass(slots=True)
@@ -97,15 +107,23 @@ class Faults:
         retry_after_s: float = 0.05,
         scope: Scope | None = Scope.USER,
         via: bool = True,
+        gate: asyncio.Event | None = None,
     ) -> None:
-        """Answer the next `times` matching requests with a status and do nothing."""
+        """Answer the next `times` matching requests with a status and do nothing.
+
+        With a `gate` they wait until it is set.
+        """
         answer = Answer(status, code, message, retry_after_s, scope, via)
-        self._add(pattern, Plan(refuse=answer), times)
+        self._add(pattern, Plan(gate=gate, refuse=answer), times)
 
     def lose(self, pattern: str, *, times: int = 1, status: int | None = None) -> None:
         """Do the work but lose the answer: close the connection, or answer `status` (5xx)."""
         plan = Plan(cut=True) if status is None else Plan(instead=Answer(status))
         self._add(pattern, plan, times)
+
+    def cut(self, pattern: str, *, times: int = 1) -> None:
+        """Close the connection of the next `times` matching requests and do nothing."""
+        self._add(pattern, Plan(cut_before=True), times)
 
     def delay(self, pattern: str, delay_s: float, *, times: int = 1) -> None:
         """Let the next `times` matching requests wait before anything is done."""
@@ -117,11 +135,20 @@ class Faults:
         self._add(pattern, Plan(gate=gate), times)
         return gate
 
+    def hold_answer(self, pattern: str, *, times: int = 1) -> asyncio.Event:
+        """Do the work of the next `times` matching requests; their answers wait for the event."""
+        gate = asyncio.Event()
+        self._add(pattern, Plan(gate_after=gate), times)
+        return gate
+
+    def is_used_up(self, pattern: str) -> bool:
+        """Tell whether the requests that were waited for under a pattern have all come."""
+        return all(order.left == 0 for order in self._orders if order.pattern == pattern)
+
     def clear(self) -> None:
         """Forget all orders and let go of what waits."""
         for order in self._orders:
-            if order.plan.gate is not None:
-                order.plan.gate.set()
+            order.plan.let_go()
         self._orders.clear()
 
     def _add(self, pattern: str, plan: Plan, times: int) -> None:

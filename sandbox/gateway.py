@@ -9,19 +9,20 @@ import contextlib
 import json
 import secrets
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import IntEnum
 
 from aiohttp import WSMsgType, web
 
-from sandbox.events import PRIVILEGED, Intents, channel_of, needed_intent, payload
-from sandbox.model import Channel, Json
+from sandbox.events import PRIVILEGED, Intents, guild_of, is_told, needed_intent, payload
+from sandbox.model import Guild, Json
 from sandbox.payloads import View, user_json
 from sandbox.world import Event, World
 
 HEARTBEAT_INTERVAL_MS = 41_250
 REPLAYED_EVENTS = 1000
+REMEMBERED_HEARTBEATS = 10_000
 
 
 class Op(IntEnum):
@@ -89,11 +90,14 @@ class Connection:
     def __init__(self, socket: web.WebSocketResponse) -> None:
         self.socket = socket
         self.session: Session | None = None
+        self.is_dead = False
+        """Whether nothing gets through any more, though the socket looks open."""
         self._outbox: asyncio.Queue[str] = asyncio.Queue()
 
     def send(self, frame: str) -> None:
         """Put a frame in line."""
-        self._outbox.put_nowait(frame)
+        if not self.is_dead:
+            self._outbox.put_nowait(frame)
 
     def send_op(self, op: Op, data: object = None) -> None:
         """Put a frame that is no event in line."""
@@ -134,9 +138,14 @@ class Gateway:
         self._allowed = allowed
         self._url = url
         self._on_ready = on_ready
+        self._held: list[tuple[Session, str, Json]] | None = None
         self.sessions: dict[str, Session] = {}
         self.event_copies = 1
         """How often each event is sent; Discord promises at least once, not exactly once."""
+        self.heartbeat_interval_ms = HEARTBEAT_INTERVAL_MS
+        """What connections to come are told."""
+        self.heartbeats: deque[float] = deque(maxlen=REMEMBERED_HEARTBEATS)
+        """When heartbeats came, by the world's clock, oldest first."""
         world.listen(self._on_event)
 
     @property
@@ -149,7 +158,7 @@ class Gateway:
         socket = web.WebSocketResponse(max_msg_size=4096, timeout=1.0)
         await socket.prepare(request)
         connection = Connection(socket)
-        connection.send_op(Op.HELLO, {"heartbeat_interval": HEARTBEAT_INTERVAL_MS})
+        connection.send_op(Op.HELLO, {"heartbeat_interval": self.heartbeat_interval_ms})
         writer = asyncio.create_task(connection.write())
         try:
             async for message in socket:
@@ -185,6 +194,7 @@ class Gateway:
             ) from error
         match op:
             case Op.HEARTBEAT:
+                self.heartbeats.append(self._world.clock())
                 connection.send_op(Op.HEARTBEAT_ACK)
             case Op.IDENTIFY:
                 self._identify(connection, data)
@@ -215,7 +225,7 @@ class Gateway:
 
     def _greet(self, session: Session) -> None:
         guild = self._world.guild
-        here = self._serves(session, self._world.general)
+        here = self._serves(session, guild) and self._world.rights.is_in_guild
         ready = {
             "v": 10,
             "user": user_json(self._world.bot),
@@ -244,20 +254,36 @@ class Gateway:
         session.dispatch("RESUMED", {})
         self._world.wake()
 
-    def _serves(self, session: Session, channel: Channel) -> bool:
-        if channel.guild is None:
+    def _serves(self, session: Session, guild: Guild | None) -> bool:
+        if guild is None:
             return session.shard == 0
-        return (channel.guild.id >> 22) % session.shard_count == session.shard
+        return (guild.id >> 22) % session.shard_count == session.shard
 
     def _on_event(self, event: Event) -> None:
-        channel = channel_of(event)
-        if channel is None:
-            return
-        needed = needed_intent(event, channel)
+        needed = needed_intent(event)
         for session in self.sessions.values():
-            if self._serves(session, channel) and needed in session.intents:
-                data = payload(self._view(session.intents), event)
-                session.dispatch(event.name, data, self.event_copies)
+            view = self._view(session.intents)
+            served = self._serves(session, guild_of(event)) and needed in session.intents
+            if served and is_told(event, view):
+                self._dispatch(session, event.name, payload(view, event))
+
+    def _dispatch(self, session: Session, name: str, data: Json) -> None:
+        if self._held is None:
+            session.dispatch(name, data, self.event_copies)
+        else:
+            self._held.append((session, name, data))
+
+    @contextlib.contextmanager
+    def reversed_order(self) -> Iterator[None]:
+        """Send what happens inside the block at its end, the last event first."""
+        held: list[tuple[Session, str, Json]] = []
+        self._held = held
+        try:
+            yield
+        finally:
+            self._held = None
+            for session, name, data in reversed(held):
+                self._dispatch(session, name, data)
 
     async def drop(self, *, resumable: bool = True) -> None:
         """Close every connection; without `resumable` the sessions are forgotten too."""
@@ -268,6 +294,12 @@ class Gateway:
             self.sessions.clear()
         for connection in connections:
             await connection.socket.close(code=Close.UNKNOWN_ERROR)
+
+    def fall_silent(self) -> None:
+        """Let nothing through any connection there is, heartbeats' answers neither."""
+        for session in self.sessions.values():
+            if session.connection is not None:
+                session.connection.is_dead = True
 
     def ask_to_reconnect(self) -> None:
         """Send RECONNECT (op 7) to every connection."""

@@ -86,11 +86,15 @@ class HttpApi:
         await asyncio.sleep(plan.delay_s)
         if plan.gate is not None:
             await plan.gate.wait()
+        if plan.cut_before:
+            return Result(0, None, {}, cut=True), body
         if plan.refuse is not None:
             return _fault(plan.refuse), body
         params = request.match_info
         call = Call(request.method, route.path, params, request.query, body, files)
         result = self._work(route, call, request.headers.get(hdrs.AUTHORIZATION))
+        if plan.gate_after is not None:
+            await plan.gate_after.wait()
         if plan.instead is not None:
             result = _fault(plan.instead)
         if plan.cut:

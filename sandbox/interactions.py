@@ -169,6 +169,8 @@ class Interactions:
 
     def _message(self, call: Call) -> Message:
         interaction = self._by_token(call)
+        if not interaction.answered:
+            raise DiscordError(Refusal.UNKNOWN_WEBHOOK)
         mine = interaction.followups
         if "message_id" not in call.params:
             wanted = interaction.original

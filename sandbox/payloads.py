@@ -18,17 +18,12 @@ from sandbox.model import (
     Message,
     User,
 )
+from sandbox.rights import MEMBER_PERMISSIONS, NOTHING, OWNER_PERMISSIONS
 from sandbox.world import DISCORD_EPOCH_MS, World
 
 TEXT_CHANNEL, DM_CHANNEL = 0, 1
 SHOWN_AT_ONCE = {4, 7}
 """The callback types that post or change a message."""
-
-MEMBER_PERMISSIONS = (
-    (1 << 6) | (1 << 10) | (1 << 11) | (1 << 14) | (1 << 15) | (1 << 16) | (1 << 31) | (1 << 38)
-)
-"""React, see, send, embed, attach, read history, use commands, send in threads."""
-OWNER_PERMISSIONS = (1 << 53) - 1
 
 
 def timestamp(snowflake: int) -> str:
@@ -107,18 +102,25 @@ class View:
         if channel.guild is None:
             recipients = [channel.recipient] if channel.recipient else []
             return {**body, "recipients": [user_json(user) for user in recipients]}
-        siblings = [each for each in self.world.channels.values() if each.guild]
+        siblings = self.world.text_channels
         return {
             **body,
             "guild_id": str(channel.guild.id),
             "name": channel.name,
-            "position": siblings.index(channel),
-            "permission_overwrites": [],
+            "position": siblings.index(channel) if channel in siblings else 0,
+            "permission_overwrites": self._overwrites(channel),
             "parent_id": None,
             "nsfw": False,
             "topic": None,
             "rate_limit_per_user": 0,
         }
+
+    def _overwrites(self, channel: Channel) -> list[Json]:
+        denied = self.world.rights.denied(channel)
+        if denied == NOTHING:
+            return []
+        role_id = str(self.world.guild.bot_role_id)
+        return [{"id": role_id, "type": 0, "allow": "0", "deny": str(int(denied))}]
 
     def guild(self) -> Json:
         """Make the `d` of a GUILD_CREATE."""
@@ -139,7 +141,7 @@ class View:
                 self._role(guild.id, "@everyone", 0),
                 self._role(guild.bot_role_id, self.world.bot.name, 1),
             ],
-            "channels": [self.channel(each) for each in self.world.channels.values() if each.guild],
+            "channels": [self.channel(each) for each in self.world.text_channels],
             "features": [],
             "emojis": [],
             "stickers": [],
@@ -153,7 +155,7 @@ class View:
             "id": str(role_id),
             "name": name,
             "position": position,
-            "permissions": str(MEMBER_PERMISSIONS),
+            "permissions": str(int(MEMBER_PERMISSIONS)),
             "color": 0,
             "colors": {"primary_color": 0, "secondary_color": None, "tertiary_color": None},
             "hoist": False,

@@ -1,119 +1,50 @@
-"""What people do and see in the sandbox; knows no HTTP and nothing of how a bot is connected."""
+"""What people do in the sandbox; knows no HTTP and nothing of how a bot is connected."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Mapping, Sequence
 
 from sandbox.commands import MESSAGE_MENU
 from sandbox.model import (
     Attachment,
     Channel,
     Draft,
-    Guild,
     Interaction,
     InteractionKind,
     Json,
     Message,
-    Typing,
     User,
 )
+from sandbox.rights import May
 from sandbox.rules import CONTENT_CHARS, Upload, pings
+from sandbox.scene import Scene
 from sandbox.slash import PersonError, available, fill, find_command, find_options
-from sandbox.world import World
-
-T = TypeVar("T")
 
 
-class People:
+class People(Scene):
     """Alice, who owns the server, Bob, and whoever joins; each can also write to the bot alone."""
-
-    def __init__(self, world: World) -> None:
-        self.world = world
-
-    @property
-    def alice(self) -> User:
-        """The owner of the server."""
-        return self.world.alice
-
-    @property
-    def bob(self) -> User:
-        """A member without special rights, whose client speaks German."""
-        return self.world.bob
-
-    def join(self, name: str) -> User:
-        """Let one more person without special rights join the server."""
-        return self.world.join(name)
 
     def open_channel(self, name: str) -> Channel:
         """Open one more text channel, in which everybody may write."""
         return self.world.open_channel(name)
 
-    @property
-    def bot_user(self) -> User:
-        """The bot that is connected."""
-        return self.world.bot
+    def delete_channel(self, channel: Channel) -> None:
+        """Let the owner delete a channel of the server, with all that was said in it."""
+        self.world.delete_channel(channel)
 
-    @property
-    def other_bot(self) -> User:
-        """A bot of somebody else, moved with `say`."""
-        return self.world.other_bot
+    def deny_bot(self, channel: Channel, denied: May) -> None:
+        """Let the owner set what our bot may not do in a channel, in place of what it was."""
+        self.world.deny_bot(channel, denied)
 
-    @property
-    def guild(self) -> Guild:
-        """The server."""
-        return self.world.guild
+    def kick_bot(self) -> None:
+        """Let the owner remove our bot from the server."""
+        self.world.remove_bot()
 
-    @property
-    def general(self) -> Channel:
-        """The first text channel."""
-        return self.world.general
+    def block_bot(self, user: User) -> None:
+        """Let a person take no more direct messages from our bot."""
+        self.world.rights.blocked_by.add(user)
 
-    @property
-    def random(self) -> Channel:
-        """The second text channel."""
-        return self.world.random
-
-    def dm(self, user: User) -> Channel:
-        """Find the direct messages between a person and the bot."""
-        return self.world.dms[user.id]
-
-    def messages(self, channel: Channel, seen_by: User | None = None) -> list[Message]:
-        """List a channel's messages, oldest first.
-
-        Args:
-            channel: Where to look.
-            seen_by: Leave out what this person cannot see; None shows everything.
-        """
-        return [
-            message
-            for message in self.world.history(channel)
-            if seen_by is None or message.visible_to in {None, seen_by}
-        ]
-
-    def bot_messages(self, channel: Channel) -> list[Message]:
-        """List our bot's messages in a channel, oldest first."""
-        return [m for m in self.world.history(channel) if m.author == self.world.bot]
-
-    @property
-    def typing(self) -> list[Typing]:
-        """Every time that somebody was seen typing, oldest first."""
-        return self.world.typing
-
-    async def wait_for(self, predicate: Callable[[], T | None], timeout_s: float = 60.0) -> T:
-        """Wait until `predicate()` is true, looking again at each change, and return its value.
-
-        Raises:
-            TimeoutError: after `timeout_s`, with the last messages that exist.
-        """
-        return await self.world.wait_for(predicate, timeout_s)
-
-    async def wait_for_reply(self, message: Message, timeout_s: float = 60.0) -> Message:
-        """Wait for the bot's reply to a message."""
-
-        def reply() -> Message | None:
-            mine = self.bot_messages(message.channel)
-            return next((each for each in mine if each.reference is message), None)
-
-        return await self.world.wait_for(reply, timeout_s)
+    def join(self, name: str) -> User:
+        """Let one more person without special rights join the server."""
+        return self.world.join(name)
 
     async def say(
         self,

@@ -47,6 +47,8 @@ class Rest:
             Route("GET", "/gateway/bot", self.get_gateway_bot),
             Route("GET", "/users/{user_id}", self.get_user),
             Route("POST", "/users/@me/channels", self.open_dm),
+            Route("GET", "/guilds/{guild_id}/channels", self.list_channels),
+            Route("GET", "/guilds/{guild_id}/members/{user_id}", self.get_member),
             Route("GET", "/channels/{channel_id}", self.get_channel),
             Route("POST", "/channels/{channel_id}/typing", self.type_in),
             Route("GET", _MESSAGES, self.list_messages),
@@ -70,6 +72,8 @@ class Rest:
     def list_guilds(self, _: Call) -> list[Json]:
         """Return the guild, and what our bot may do in it."""
         guild, bot = self._world.guild, self._world.bot
+        if not self._world.rights.is_in_guild:
+            return []
         about: Json = {"icon": None, "banner": None, "owner": False, "features": []}
         may = {"permissions": str(self._view().permissions(bot))}
         return [{"id": str(guild.id), "name": guild.name, **about, **may}]
@@ -126,13 +130,35 @@ class Rest:
             raise DiscordError(Refusal.CANNOT_MESSAGE_USER)
         return self._view().channel(self._world.dms[recipient_id])
 
+    def list_channels(self, call: Call) -> list[Json]:
+        """Return the server's channels, those that our bot cannot see too."""
+        self._check_guild(call)
+        return [self._view().channel(each) for each in self._world.text_channels]
+
+    def get_member(self, call: Call) -> Json:
+        """Return a member of the server."""
+        self._check_guild(call)
+        user = self._world.users.get(call.snowflake("user_id"))
+        if user is None:
+            raise DiscordError(Refusal.UNKNOWN_USER)
+        voice = {"mute": False, "deaf": False}
+        return {**self._view().member(user), **voice, "user": user_json(user)}
+
+    def _check_guild(self, call: Call) -> None:
+        if call.snowflake("guild_id") != self._world.guild.id:
+            raise DiscordError(Refusal.UNKNOWN_GUILD)
+        if not self._world.rights.is_in_guild:
+            raise DiscordError(Refusal.MISSING_ACCESS)
+
     def get_channel(self, call: Call) -> Json:
         """Return a channel."""
         return self._view().channel(self._channel(call))
 
     def type_in(self, call: Call) -> None:
         """Show that our bot is typing."""
-        self._world.type_in(self._world.bot, self._channel(call))
+        channel = self._channel(call)
+        self._world.rights.check_writes(channel)
+        self._world.type_in(self._world.bot, channel)
 
     def list_messages(self, call: Call) -> list[Json]:
         """Return messages, newest first: the last ones, or those around, before or after an id."""
@@ -140,7 +166,10 @@ class Rest:
         if not 1 <= limit <= HISTORY_LIMIT:
             message = f"int value should be between 1 and {HISTORY_LIMIT}."
             raise invalid_form("limit", "NUMBER_TYPE_MAX", message)
-        history = [m for m in self._world.history(self._channel(call)) if m.visible_to is None]
+        channel = self._channel(call)
+        if not self._world.rights.reads_history(channel):
+            return []
+        history = [m for m in self._world.history(channel) if m.visible_to is None]
         if "after" in call.query:
             after = int(call.query["after"])
             chosen = [m for m in history if m.id > after][:limit]
@@ -156,6 +185,8 @@ class Rest:
     def post_message(self, call: Call) -> Json:
         """Post a message; with `enforce_nonce` a repeat returns the first one."""
         channel, body = self._channel(call), call.json()
+        as_reply = body.get("message_reference") is not None
+        self._world.rights.check_writes(channel, as_reply=as_reply)
         nonce = body.get("nonce")
         if nonce is not None and body.get("enforce_nonce"):
             first = self._world.find_by_nonce(self._world.bot, channel, nonce)
@@ -242,6 +273,7 @@ class Rest:
         channel = self._world.channels.get(call.snowflake("channel_id"))
         if channel is None:
             raise DiscordError(Refusal.UNKNOWN_CHANNEL)
+        self._world.rights.check_sees(channel)
         return channel
 
     def _message(self, call: Call) -> Message:

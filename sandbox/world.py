@@ -26,6 +26,7 @@ from sandbox.model import (
     Typing,
     User,
 )
+from sandbox.rights import May, Rights
 
 DISCORD_EPOCH_MS = 1_420_070_400_000
 NONCE_MEMORY_S = 300.0
@@ -33,6 +34,7 @@ NONCE_MEMORY_S = 300.0
 
 T = TypeVar("T")
 Clock = Callable[[], float]
+Subject = Message | Interaction | Typing | Reaction | Channel | Guild
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,7 @@ class Event:
     """A change: Discord's event name and what changed."""
 
     name: str
-    subject: Message | Interaction | Typing | Reaction
+    subject: Subject
 
 
 class World:
@@ -62,6 +64,7 @@ class World:
             user.id: Channel(self.new_id(), user.name, None, recipient=user)
             for user in (self.alice, self.bob)
         }
+        self.rights = Rights()
         self.users = {u.id: u for u in (self.alice, self.bob, self.bot, self.other_bot)}
         self.channels = {c.id: c for c in (self.general, self.random, *self.dms.values())}
         self.messages: dict[int, Message] = {}
@@ -91,11 +94,35 @@ class World:
         self.channels[channel.id] = channel
         return channel
 
+    @property
+    def text_channels(self) -> list[Channel]:
+        """The channels of the server."""
+        return [channel for channel in self.channels.values() if channel.guild]
+
+    def delete_channel(self, channel: Channel) -> None:
+        """Take a channel away, and all that was said in it."""
+        for message in self.history(channel):
+            message.deleted = True
+            del self.messages[message.id]
+        del self.channels[channel.id]
+        self.publish("CHANNEL_DELETE", channel)
+
+    def deny_bot(self, channel: Channel, denied: May) -> None:
+        """Change what a channel's own settings deny our bot."""
+        self.rights.deny(channel, denied)
+        self.publish("CHANNEL_UPDATE", channel)
+
+    def remove_bot(self) -> None:
+        """Take our bot out of the server."""
+        self.rights.is_in_guild = False
+        self.publish("GUILD_DELETE", self.guild)
+
     def listen(self, listener: Callable[[Event], None]) -> None:
         """Call `listener` at every change from now on."""
         self._listeners.append(listener)
 
-    def _publish(self, name: str, subject: Message | Interaction | Typing | Reaction) -> None:
+    def publish(self, name: str, subject: Subject) -> None:
+        """Tell the listeners of a change; of one that they know already, it is a repeat."""
         for listener in self._listeners:
             listener(Event(name, subject))
         self.wake()
@@ -158,7 +185,7 @@ class World:
         )
         self._revise(message)
         self.messages[message.id] = message
-        self._publish("MESSAGE_CREATE", message)
+        self.publish("MESSAGE_CREATE", message)
         return message
 
     def edit(self, message: Message, draft: Draft) -> None:
@@ -167,7 +194,7 @@ class World:
         message.pings |= draft.pings
         message.edited_at = datetime.now(UTC)
         self._revise(message)
-        self._publish("MESSAGE_UPDATE", message)
+        self.publish("MESSAGE_UPDATE", message)
 
     def _revise(self, message: Message) -> None:
         revision = Revision(message.content, list(message.components), self.clock())
@@ -177,14 +204,14 @@ class World:
         """Take a message away; who holds the object still sees what it said."""
         message.deleted = True
         del self.messages[message.id]
-        self._publish("MESSAGE_DELETE", message)
+        self.publish("MESSAGE_DELETE", message)
 
     def react(self, user: User, message: Message, emoji: str) -> None:
         """Put an emoji on a message, once for each user."""
         users = message.reactions.setdefault(emoji, [])
         if user not in users:
             users.append(user)
-            self._publish("MESSAGE_REACTION_ADD", Reaction(user, message, emoji))
+            self.publish("MESSAGE_REACTION_ADD", Reaction(user, message, emoji))
 
     def unreact(self, user: User, message: Message, emoji: str) -> None:
         """Take an emoji off a message."""
@@ -193,13 +220,13 @@ class World:
             users.remove(user)
             if not users:
                 del message.reactions[emoji]
-            self._publish("MESSAGE_REACTION_REMOVE", Reaction(user, message, emoji))
+            self.publish("MESSAGE_REACTION_REMOVE", Reaction(user, message, emoji))
 
     def type_in(self, user: User, channel: Channel) -> None:
         """Show that a user is typing."""
         typing = Typing(user, channel, self.clock())
         self.typing.append(typing)
-        self._publish("TYPING_START", typing)
+        self.publish("TYPING_START", typing)
 
     def interact(
         self,
@@ -225,7 +252,7 @@ class World:
             opened_by=opened_by,
         )
         self.interactions[interaction.token] = interaction
-        self._publish("INTERACTION_CREATE", interaction)
+        self.publish("INTERACTION_CREATE", interaction)
         return interaction
 
     def find_by_nonce(self, author: User, channel: Channel, nonce: str | int) -> Message | None:

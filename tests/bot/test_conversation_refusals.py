@@ -76,7 +76,7 @@ async def test_a_refused_request_stays_refused_when_its_event_comes_again_later(
         await engine.end(job, "!")
         reply = await sandbox.wait_for_reply(first)
         await until_is(sandbox, reply, f"{LABEL}\n!")
-        sandbox.world._publish("MESSAGE_CREATE", second)
+        sandbox.world.publish("MESSAGE_CREATE", second)
         await sandbox.say(sandbox.alice, sandbox.general, f"{mention} three")
         assert (await engine.take()).prompt == "three"
         assert set(sandbox.bot_messages(sandbox.general)) >= {refusal, reply}

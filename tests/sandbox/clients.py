@@ -50,6 +50,15 @@ class Bot(discord.Client):
         self.readies += 1
         await self._look()
 
+    async def on_guild_remove(self, guild: discord.Guild) -> None:
+        await self._look()
+
+    async def on_guild_channel_update(self, *_: discord.abc.GuildChannel) -> None:
+        await self._look()
+
+    async def on_guild_channel_delete(self, channel: discord.abc.GuildChannel) -> None:
+        await self._look()
+
     async def on_guild_available(self, guild: discord.Guild) -> None:
         await self._look()
 

@@ -126,6 +126,38 @@ async def test_a_held_request_does_nothing_until_it_is_let_go(sandbox: Sandbox, 
     assert [m.content for m in sandbox.bot_messages(sandbox.general)] == ["and slow"]
 
 
+async def test_a_connection_can_be_cut_before_the_work(sandbox: Sandbox, bot: Bot):
+    sandbox.faults.cut(POST)
+    with pytest.raises(aiohttp.ClientError):
+        await channel_of(sandbox, bot).send("unheard")
+    assert sandbox.bot_messages(sandbox.general) == []
+    assert statuses(sandbox) == [0]
+
+
+async def test_an_answer_can_be_held_back_after_the_work(sandbox: Sandbox, bot: Bot):
+    assert sandbox.faults.is_used_up(POST)
+    gate = sandbox.faults.hold_answer(POST)
+    assert not sandbox.faults.is_used_up(POST)
+    sending = asyncio.create_task(channel_of(sandbox, bot).send("done"))
+    [done] = await sandbox.wait_for(lambda: sandbox.bot_messages(sandbox.general))
+    assert sandbox.faults.is_used_up(POST)
+    assert not sending.done()
+    gate.set()
+    assert (await sending).id == done.id
+
+
+async def test_a_refusal_can_wait_to_be_told(sandbox: Sandbox, bot: Bot):
+    gate = asyncio.Event()
+    sandbox.faults.refuse(POST, 403, gate=gate)
+    sending = asyncio.create_task(channel_of(sandbox, bot).send("no"))
+    await sandbox.say(sandbox.alice, sandbox.general, "meanwhile")
+    await bot.until(lambda: bot.seen)
+    assert statuses(sandbox) == []
+    gate.set()
+    with pytest.raises(discord.Forbidden):
+        await sending
+
+
 async def test_the_fifth_message_in_five_seconds_is_the_last(naps):
     now_s = 0.0
     async with Sandbox(clock=lambda: now_s) as sandbox, aiohttp.ClientSession() as raw:

@@ -63,6 +63,24 @@ async def test_events_can_come_more_than_once(sandbox: Sandbox, bot: Bot):
     assert [m.id for m in bot.seen] == [heard.id] * 3
 
 
+async def test_events_can_come_in_the_reverse_order(sandbox: Sandbox, bot: Bot):
+    with sandbox.gateway.reversed_order():
+        said = [await sandbox.say(sandbox.alice, sandbox.general, str(n)) for n in range(3)]
+    await bot.until(lambda: len(bot.seen) == 3)
+    assert [m.id for m in bot.seen] == [m.id for m in reversed(said)]
+
+
+async def test_a_connection_can_fall_silent_and_keeps_what_happens_for_the_next(sandbox: Sandbox):
+    sandbox.gateway.heartbeat_interval_ms = 500
+    async with connected(sandbox, Bot(heartbeat_timeout=3.0)) as bot:
+        sandbox.gateway.fall_silent()
+        missed = await sandbox.say(sandbox.alice, sandbox.general, "missed")
+        await bot.until(lambda: bot.seen)
+        assert [m.id for m in bot.seen] == [missed.id]
+        assert bot.resumed.is_set()
+        assert bot.readies == 1
+
+
 async def test_a_wrong_token_cannot_log_in(sandbox: Sandbox):
     sandbox.token = "wrong"
     with pytest.raises(discord.LoginFailure):
