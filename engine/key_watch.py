@@ -38,9 +38,10 @@ class KeyWatch:
         """
         if time.monotonic() < self._next_look_s:
             return
-        found = await self._queue.announce_key(self._engine, self._fingerprint)
+        said = await self._queue.announce(self._engine, self._fingerprint)
         self._next_look_s = time.monotonic() + LOOK_EVERY_S
-        others = {name: mark for name, mark in found.items() if mark != self._fingerprint}
+        marks = {name: each.fingerprint for name, each in said.items()}
+        others = {name: mark for name, mark in marks.items() if mark != self._fingerprint}
         if others and others != self._told:
             log.warning("%s", self._mismatch(others))
         elif self._told and not others:

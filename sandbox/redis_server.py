@@ -5,7 +5,9 @@ import contextlib
 import importlib.util
 import shutil
 import signal
+import socket
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
@@ -44,20 +46,62 @@ def find_binary() -> Path:
     raise RedisServerError(msg)
 
 
+def free_port() -> int:
+    """Find a port at which nobody listens on this machine's own address now."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port: int = free.getsockname()[1]
+    return port
+
+
 class RedisServer:
     """A server process of our own on a unix socket in a temporary folder.
 
-    It has no TCP port, refuses to evict, and takes no snapshots. With `append_only` what was
-    written survives `kill` and `restart`, but for the last second.
+    It refuses to evict and takes no snapshots. With `append_only` what was written survives `kill`
+    and `restart`, but for the last second; what was set while it ran survives if it was saved by
+    CONFIG REWRITE.
+
+    Attributes:
+        port: at which it listens on 127.0.0.1 as well, the same after a restart; 0: nowhere.
     """
 
-    def __init__(self, *, append_only: bool = False, max_memory_bytes: int = 0) -> None:
-        """Prepare; nothing runs before `start`. `max_memory_bytes` 0 is no bound."""
-        self._append_only = append_only
-        self._max_memory_bytes = max_memory_bytes
+    def __init__(
+        self,
+        *,
+        append_only: bool = False,
+        max_memory_bytes: int = 0,
+        port: int = 0,
+        settings: Sequence[str] = (),
+        sentinel: bool = False,
+    ) -> None:
+        """Prepare; nothing runs before `start`.
+
+        Args:
+            append_only: keep a file of all that is written.
+            max_memory_bytes: 0 is no bound.
+            port: see the class; `free_port` finds one.
+            settings: further lines of its configuration, which come last.
+            sentinel: it watches other servers and holds nothing itself.
+        """
         self._process: asyncio.subprocess.Process | None = None
         # A socket's path holds about a hundred bytes, which a nested TMPDIR can exceed.
         self._folder = Path(tempfile.mkdtemp(prefix="ovid-", dir="/tmp"))
+        self._mode = ("--sentinel",) if sentinel else ()
+        self.port = port
+        lines = (
+            f"port {port}",
+            "bind 127.0.0.1",
+            f"unixsocket {self._folder / 's'}",
+            "unixsocketperm 700",
+            f"dir {self._folder}",
+            'save ""',
+            f"appendonly {'yes' if append_only else 'no'}",
+            "appendfsync everysec",
+            f"maxmemory {max_memory_bytes}",
+            "maxmemory-policy noeviction",
+            *settings,
+        )
+        # A file and no arguments: servers that fail over write into it what they have become.
+        (self._folder / "conf").write_text("\n".join(lines), "utf-8")
 
     @property
     def url(self) -> str:
@@ -77,8 +121,7 @@ class RedisServer:
         """
         with (self._folder / "log").open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                find_binary(),
-                *self._arguments(),
+                *(find_binary(), self._folder / "conf", *self._mode),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -142,21 +185,6 @@ class RedisServer:
             msg = "This Redis was never started: await start() first."
             raise RedisServerError(msg)
         return self._process
-
-    def _arguments(self) -> list[str]:
-        settings = {
-            "port": "0",
-            "unixsocket": str(self._folder / "s"),
-            "unixsocketperm": "700",
-            "dir": str(self._folder),
-            "save": "",
-            "appendonly": "yes" if self._append_only else "no",
-            "appendfsync": "everysec",
-            "maxmemory": str(self._max_memory_bytes),
-            "maxmemory-policy": "noeviction",
-            "daemonize": "no",
-        }
-        return [part for name, value in settings.items() for part in (f"--{name}", value)]
 
     async def _answer(self) -> None:
         process = self._running()

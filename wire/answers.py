@@ -2,55 +2,89 @@
 
 import codecs
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import cast
 
 from wire.jobs import Job, outcome_adapter
-from wire.records import Hint, JobRecord, JobState, QueueStats
+from wire.records import Announced, Hint, JobRecord, JobState, QueueStats
+
+MAX_DIGITS = 20
+"""Of the largest id that Discord can give."""
 
 
 def read_record(flat: Sequence[bytes], text: bytes) -> JobRecord | None:
     """Read a job's hash, names and values in turn, and its text; None where there is no job.
 
     Raises:
-        pydantic.ValidationError: When a program of another wire version wrote the job.
+        ValueError: When a program of another wire version wrote the job, or somebody by hand.
     """
-    fields = dict(zip((name.decode() for name in flat[::2]), flat[1::2], strict=True))
+    fields = dict(zip(map(_text, flat[::2]), flat[1::2], strict=True))
     if "state" not in fields:
         return None
 
     def read(name: str) -> str:
-        return fields.get(name, b"").decode()
+        return _text(fields.get(name, b""))
 
     # An append may have ended inside a character; its rest is still to come.
     whole = codecs.getincrementaldecoder("utf-8")("replace").decode(text)
     return JobRecord(
-        job=Job.model_validate_json(fields["body"]),
+        job=Job.model_validate_json(fields.get("body", b"")),
         state=JobState(read("state")),
-        attempt=int(read("attempt")),
+        attempt=_number(read("attempt")),
         text=whole,
         engine=read("engine") or None,
         model_name=read("model") or None,
         cancel_requested=read("cancel") == "1",
         outcome=outcome_adapter.validate_json(fields["outcome"]) if "outcome" in fields else None,
-        message_ids=tuple(int(each) for each in read("messages").split(",") if each),
+        message_ids=_read_message_ids(read("messages")),
     )
 
 
+def _read_message_ids(said: str) -> tuple[int, ...]:
+    # The messages are looked for where these are not known.
+    ids = tuple(_number(each) for each in said.split(","))
+    return ids if all(ids) else ()
+
+
 def read_hint(entry_id: bytes, fields: Mapping[bytes, bytes]) -> Hint:
-    """Read one entry of a bot's stream."""
-    job_id, attempt, kind = (fields[name].decode() for name in (b"job", b"attempt", b"kind"))
-    return Hint(job_id, int(attempt), kind, entry_id.decode())
+    """Read one entry of a bot's stream; one that nobody of ours wrote names no job.
+
+    >>> read_hint(b"1-0", {b"job": b"m1.3", b"attempt": b"1", b"kind": b"started"})
+    Hint(job_id='m1.3', attempt=1, kind='started', entry_id='1-0')
+    """
+    names = (b"job", b"attempt", b"kind")
+    job_id, attempt, kind = (_text(fields.get(name, b"")) for name in names)
+    return Hint(job_id, _number(attempt), kind, entry_id.decode())
+
+
+def read_names(members: Collection[bytes]) -> tuple[frozenset[str], list[bytes]]:
+    r"""Read names of jobs, and tell apart what can be none.
+
+    >>> read_names([b"m1.3", b"\xff"])
+    (frozenset({'m1.3'}), [b'\xff'])
+    """
+    nobodys = [each for each in members if "\ufffd" in _text(each)]
+    return frozenset(map(_text, members)) - frozenset(map(_text, nobodys)), nobodys
+
+
+def _text(data: bytes) -> str:
+    return data.decode(errors="replace")
+
+
+def _number(said: str) -> int:
+    """Read a whole number; 0 where something else stands, as the scripts do."""
+    return int(said) if said.isascii() and said.isdigit() and len(said) <= MAX_DIGITS else 0
 
 
 def read_stats(answer: Sequence[int | bytes]) -> QueueStats:
-    """Read three counts, then each live engine's name and models."""
-    num_waiting, num_running, num_dead = cast("Sequence[int]", answer[:3])
-    rest = cast("Sequence[bytes]", answer[3:])
+    """Read three counts, whether memory is full, then each live engine's name and models."""
+    num_waiting, num_running, num_dead, is_full = cast("Sequence[int]", answer[:4])
+    rest = cast("Sequence[bytes]", answer[4:])
     offers = [read_models(each) for each in rest[1::2]]
-    engines = {name.decode(): each[0] for name, each in zip(rest[::2], offers, strict=True)}
+    engines = {_text(name): each[0] for name, each in zip(rest[::2], offers, strict=True)}
     models = union_of(offers)
-    return QueueStats(num_waiting, num_running, len(engines), engines, models, num_dead)
+    counts = (num_waiting, num_running, len(engines))
+    return QueueStats(*counts, engines, models, num_dead, is_full=bool(is_full))
 
 
 def read_models(record: bytes) -> list[str]:
@@ -59,17 +93,18 @@ def read_models(record: bytes) -> list[str]:
     >>> read_models(b"124M\nnotes")
     ['124M', 'notes']
     """
-    return record.decode().split("\n")
+    return _text(record).split("\n")
 
 
-def read_pairs(answer: object) -> dict[str, str]:
-    """Read names and values in turn.
+def read_announced(answer: object) -> dict[str, Announced]:
+    r"""Read engines and what each says of itself, in turn.
 
-    >>> read_pairs([b"e1", b"1f2e3d4c", b"e2", b""])
-    {'e1': '1f2e3d4c', 'e2': ''}
+    >>> read_announced([b"e1", b"1f2e3d4c\n0.1.0"])
+    {'e1': Announced(fingerprint='1f2e3d4c', version='0.1.0')}
     """
-    flat = [each.decode() for each in cast("list[bytes]", answer)]
-    return dict(zip(flat[::2], flat[1::2], strict=True))
+    flat = [_text(each) for each in cast("list[bytes]", answer)]
+    said = [Announced(*each.partition("\n")[::2]) for each in flat[1::2]]
+    return dict(zip(flat[::2], said, strict=True))
 
 
 def union_of(offers: Sequence[Sequence[str]]) -> tuple[str, ...]:

@@ -26,6 +26,8 @@ AUDIT_MAX_JOBS = 2_000
 CLAIM_MAX_LOOKS = 1_000
 """Bounds on the loops of one script call, so that no call stalls Redis."""
 DEAD_MAX = 1_000
+DEAD_TTL_S = 7 * DAY_S
+"""The list of jobs that were given up is forgotten so long after the last one."""
 MAX_MODELS = 100
 """How many models an engine offers."""
 

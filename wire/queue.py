@@ -13,11 +13,20 @@ from redis.asyncio import Redis
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from wire import keys
-from wire.answers import read_hint, read_models, read_pairs, read_record, read_stats, union_of
+from wire.answers import (
+    read_announced,
+    read_hint,
+    read_models,
+    read_names,
+    read_record,
+    read_stats,
+    union_of,
+)
 from wire.connection import BLOCK_MAX_S
 from wire.jobs import ErrorCode, Failed, Job, Outcome, explain
 from wire.records import (
     Admission,
+    Announced,
     Bounds,
     Claimed,
     Hint,
@@ -28,9 +37,12 @@ from wire.records import (
     Submitted,
 )
 from wire.scripting import register, script_settings
+from wire.version import VERSION
+from wire.wrong_type import read_or_clear
 
 __all__ = [
     "Admission",
+    "Announced",
     "Bounds",
     "Claimed",
     "Hint",
@@ -106,7 +118,7 @@ class JobQueue:
         """Read a job and its text as they are at one moment; None when Redis has forgotten it.
 
         Raises:
-            pydantic.ValidationError: When a program of another wire version wrote the job.
+            ValueError: When a program of another wire version wrote the job, or somebody by hand.
         """
         answer = await self._run("snapshot", job_id)
         return read_record(*cast("tuple[list[bytes], bytes]", answer))
@@ -128,8 +140,12 @@ class JobQueue:
 
     async def own(self, bot_id: str) -> frozenset[str]:
         """List the jobs that this bot submitted and whose last word it has not yet shown."""
-        members = await self._redis.smembers(self._lane.own(bot_id))
-        return frozenset(cast("bytes", member).decode() for member in members)
+        own = self._lane.own(bot_id)
+        members = await read_or_clear(self._redis, lambda: self._redis.smembers(own), own)
+        names, nobodys = read_names(cast("set[bytes]", members))
+        if nobodys:
+            await self._redis.srem(own, *nobodys)
+        return names
 
     async def shown(self, bot_id: str, job_id: str) -> None:
         """Note that the last word on a job is shown (or that nobody can be told any more)."""
@@ -137,7 +153,10 @@ class JobQueue:
 
     async def last_hint_id(self, bot_id: str) -> str:
         """Say where this bot's stream ends now; "0-0" when nothing was ever written to it."""
-        newest = await self._redis.xrevrange(self._lane.events(bot_id), count=1)
+        events = self._lane.events(bot_id)
+        newest = await read_or_clear(
+            self._redis, lambda: self._redis.xrevrange(events, count=1), events
+        )
         return cast("list[tuple[bytes, object]]", newest)[0][0].decode() if newest else "0-0"
 
     async def hints(self, bot_id: str, after: str, block_ms: int = 2000) -> list[Hint]:
@@ -175,29 +194,24 @@ class JobQueue:
         offers = cast("list[bytes]", await self._run("models"))
         return union_of([read_models(each) for each in offers])
 
-    async def announce_key(self, engine: str, fingerprint: str) -> dict[str, str]:
-        """Note which watermark key an engine marks with, and say what all live ones mark with.
+    async def announce(self, engine: str, fingerprint: str) -> dict[str, Announced]:
+        """Note which watermark key and version an engine has, and say what all live ones have.
 
-        Of two engines that announce theirs, the later one sees both. To be repeated now and then:
-        what Redis has lost is there again.
+        Of two engines that announce themselves, the later one sees both. To be repeated now and
+        then: what Redis has lost is there again.
 
         Args:
             engine: that has claimed before; of one that Redis does not know nothing is noted.
             fingerprint: from which nothing follows about the key; empty: it marks nothing.
 
         Returns:
-            As `key_fingerprints`.
+            As `announced`.
         """
-        return read_pairs(await self._run("announce", engine, fingerprint))
+        return read_announced(await self._run("announce", engine, fingerprint, VERSION))
 
-    async def key_fingerprints(self) -> dict[str, str]:
-        """Say which watermark key each live engine marks with.
-
-        Returns:
-            Engine to fingerprint, empty where nothing is marked. An engine that has only just
-            come, and not said it yet, is left out.
-        """
-        return read_pairs(await self._run("marks"))
+    async def announced(self) -> dict[str, Announced]:
+        """Say what each live engine says of itself; one that has only just come is left out."""
+        return read_announced(await self._run("marks"))
 
     async def claim(
         self, engine: str, models: Sequence[str], num_free: int, held: Sequence[str]
@@ -224,7 +238,7 @@ class JobQueue:
                 job = Job.model_validate_json(body)
             except ValidationError as error:
                 said = f"This engine can't read the request: {explain(error)}"
-                progress = Progress(job_id.decode(), attempt, 0, "")
+                progress = Progress(job_id.decode(errors="replace"), attempt, 0, "")
                 refusal = Failed(code=ErrorCode.INVALID_REQUEST, message=said)
                 await self.finish(engine, progress, refusal)
             else:
@@ -292,9 +306,8 @@ class JobQueue:
         # To Redis, 0 is for ever.
         timeout_s = min(max(timeout_s, 0.01), BLOCK_MAX_S)
         bells = [self._lane.bell(), *map(self._lane.bell, models[: keys.MAX_MODELS])]
-        return await self._redis.blpop(bells, timeout_s) is not None
+        rung = await read_or_clear(self._redis, lambda: self._redis.blpop(bells, timeout_s), *bells)
+        return rung is not None
 
     async def _run(self, script: str, *args: str | int) -> object:
-        call = self._scripts[script]
-        answer: object = await call([self._lane.prefix], [self._settings, *args])
-        return answer
+        return await self._scripts[script](self._lane.prefix, self._settings, *args)

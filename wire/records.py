@@ -105,6 +105,16 @@ class Hint:
 
 
 @dataclass(frozen=True, slots=True)
+class Announced:
+    """What an engine says of itself."""
+
+    fingerprint: str
+    """Of the watermark key that it marks with; empty where nothing is marked."""
+    version: str
+    """Ovid's; empty for one too old to say it."""
+
+
+@dataclass(frozen=True, slots=True)
 class QueueStats:
     """The lane in numbers."""
 
@@ -117,3 +127,5 @@ class QueueStats:
     """What jobs may name, as `JobQueue.models` gives it."""
     num_dead: int
     """Jobs given up after the last attempt, the newest thousand."""
+    is_full: bool = False
+    """Whether Redis has no memory left: new jobs are refused, the others go on."""

@@ -3,13 +3,15 @@
 Knows nothing of when they are called.
 """
 
+import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
 from functools import cache
 from importlib.resources import files
+from typing import cast
 
 from redis.asyncio import Redis
-from redis.commands.core import AsyncScript
+from redis.exceptions import NoScriptError
 
 from wire import keys
 from wire.jobs import MAX_TEXT_BYTES, ErrorCode, Failed
@@ -25,9 +27,32 @@ LAST_WORDS = {
 """What a person is told when the queue itself ends a job."""
 
 
-def register(redis: Redis, names: Iterable[str]) -> dict[str, AsyncScript]:
-    """Return scripts by name; each sends its hash, and its source where Redis has lost it."""
-    return {name: redis.register_script(_source(name)) for name in names}
+class Script:
+    """A script at one Redis: it sends its hash, and its source where Redis has lost it."""
+
+    def __init__(self, redis: Redis, source: str) -> None:
+        self._redis = redis
+        self._source = source
+        # That is how Redis names scripts.
+        self._hash = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
+
+    async def __call__(self, key: str, *args: str | int) -> object:
+        """Run it on its only key.
+
+        Raises:
+            redis.RedisError: When Redis cannot be reached or refuses.
+        """
+        given: list[str] = [key, *map(str, args)]
+        try:
+            return await cast("Awaitable[object]", self._redis.evalsha(self._hash, 1, *given))
+        except NoScriptError:
+            # redis-py's own would load it first and then call it, and it could be lost in between.
+            return await cast("Awaitable[object]", self._redis.eval(self._source, 1, *given))
+
+
+def register(redis: Redis, names: Iterable[str]) -> dict[str, Script]:
+    """Return scripts by name."""
+    return {name: Script(redis, _source(name)) for name in names}
 
 
 def script_settings(*, lease_ms: int, max_attempts: int, record_ttl_s: int) -> str:
@@ -46,6 +71,7 @@ def script_settings(*, lease_ms: int, max_attempts: int, record_ttl_s: int) -> s
             "audit_max_jobs": keys.AUDIT_MAX_JOBS,
             "claim_max_looks": keys.CLAIM_MAX_LOOKS,
             "dead_max": keys.DEAD_MAX,
+            "dead_ttl_s": keys.DEAD_TTL_S,
             "max_text_bytes": MAX_TEXT_BYTES,
             "outcomes": {
                 code: Failed(code=code, message=said).model_dump_json()

@@ -183,7 +183,7 @@ async def test_an_engine_with_another_key_is_named(
 
     async def found(mark: str) -> tuple[int, list[str]]:
         await queue.claim("e1", ["tiny"], 0, [])
-        await queue.announce_key("e1", mark)
+        await queue.announce("e1", mark)
         return await asyncio.to_thread(examine, redis_url=redis_url)
 
     assert (await found(MARK))[0] == 0

@@ -146,7 +146,7 @@ async def another_engine(queue: JobQueue, fingerprint: str) -> AsyncIterator[Non
             await asyncio.sleep(1)
 
     await queue.claim("elsewhere", ["tiny"], 0, [])
-    await queue.announce_key("elsewhere", fingerprint)
+    await queue.announce("elsewhere", fingerprint)
     living = asyncio.create_task(live())
     try:
         yield
@@ -179,7 +179,7 @@ async def test_serve_names_an_engine_with_another_key_and_shows_none(
     assert isinstance(found, Verified)
     assert (found.verdict, found.key) == (Verdict.OURS, OLD.fingerprint)
     everything = "".join(said)
-    assert "job 1 attempt 1 verified" in everything
+    assert "job=1 attempt=1 ending=verified" in everything
     assert "serve" in listed
     assert not shows_a_key(everything + listed)
 

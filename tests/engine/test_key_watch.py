@@ -41,7 +41,8 @@ async def join(queue: JobQueue, engine: str, fingerprint: str) -> KeyWatch:
 async def test_engines_that_share_a_key_say_nothing(queue: JobQueue, said: list[str]):
     for engine in ("e1", "e2", "e3"):
         await join(queue, engine, MARK)
-    assert await queue.key_fingerprints() == dict.fromkeys(("e1", "e2", "e3"), MARK)
+    marks = {engine: said.fingerprint for engine, said in (await queue.announced()).items()}
+    assert marks == dict.fromkeys(("e1", "e2", "e3"), MARK)
     assert said == []
 
 
@@ -93,4 +94,4 @@ async def test_looks_are_seldom(queue: JobQueue, redis: Redis):
     watch = await join(queue, "e1", MARK)
     await redis.delete("{ovid:0}:marks")
     await watch.look()
-    assert await queue.key_fingerprints() == {}
+    assert await queue.announced() == {}

@@ -11,7 +11,13 @@ from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from sandbox.redis_server import STOP_TIMEOUT_S, RedisServer, RedisServerError, find_binary
+from sandbox.redis_server import (
+    STOP_TIMEOUT_S,
+    RedisServer,
+    RedisServerError,
+    find_binary,
+    free_port,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -40,6 +46,30 @@ async def test_it_answers_on_a_socket_of_its_own_and_refuses_to_evict():
         for name, value in expected.items():
             assert await redis.config_get(name) == {name: value}
         assert mode_of(server) == 0o700
+
+
+async def test_it_can_listen_at_a_port_too_and_keeps_what_it_wrote_into_its_settings():
+    port = free_port()
+    url = f"redis://127.0.0.1:{port}"
+    async with RedisServer(port=port, settings=["maxclients 50", "maxclients 60"]) as server:
+        async with Redis.from_url(url, decode_responses=True) as redis:
+            assert await redis.config_get("maxclients") == {"maxclients": "60"}
+            await redis.config_set("maxclients", 70)
+            await redis.config_rewrite()
+        await server.restart()
+        async with Redis.from_url(url, decode_responses=True) as redis:
+            assert await redis.config_get("maxclients") == {"maxclients": "70"}
+
+
+async def test_it_can_watch_another():
+    async with RedisServer(port=free_port()) as watched:
+        settings = [f"sentinel monitor main 127.0.0.1 {watched.port} 1"]
+        async with (
+            RedisServer(settings=settings, sentinel=True) as server,
+            Redis.from_url(server.url, decode_responses=True) as redis,
+        ):
+            answer = await redis.execute_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", "main")
+            assert tuple(answer) == ("127.0.0.1", str(watched.port))
 
 
 async def test_two_servers_share_nothing():

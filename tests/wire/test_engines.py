@@ -16,6 +16,7 @@ from tests.wire.support import (
     record_of,
     submit,
 )
+from wire import keys
 from wire.jobs import ErrorCode, Failed
 from wire.queue import Claimed, JobQueue, JobState, Progress
 
@@ -190,6 +191,17 @@ async def test_the_list_of_dead_jobs_is_bounded(queue, redis):
     await lapse(redis, "a")
     assert (await queue.tick()).num_dead == 1000
     assert await redis.lindex("{ovid:0}:dead", 0) == b"a"
+
+
+async def test_the_list_of_dead_jobs_is_forgotten_a_week_after_the_last(redis):
+    queue = JobQueue(redis, max_attempts=1)
+    for job_id in ("a", "b"):
+        await submit(queue, job_id)
+        await claim(queue)
+        await lapse(redis, job_id)
+        await queue.tick()
+        assert 0 < keys.DEAD_TTL_S - await redis.ttl("{ovid:0}:dead") + 1 < 60
+        await redis.expire("{ovid:0}:dead", 60)
 
 
 async def test_a_released_job_is_next_in_its_line_and_its_attempt_does_not_count(queue):

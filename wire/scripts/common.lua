@@ -3,6 +3,17 @@
 -- KEYS[1] is the lane, such as {ovid:0}. ARGV[1] is the settings as JSON. A script's own arguments
 -- follow from ARGV[2]. Time is Redis's alone.
 
+-- A key of a wrong type was made by another program or by hand, and nothing of ours is in it: it is
+-- cleared away at the first command it refuses, and made again like one that was lost.
+local bare = redis
+local redis = { pcall = bare.pcall }
+function redis.call(...)
+  local answer = bare.pcall(...)
+  if type(answer) ~= 'table' or not answer.err then return answer end
+  if string.find(answer.err, 'WRONGTYPE', 1, true) then bare.call('UNLINK', (select(2, ...))) end
+  return bare.call(...) -- what was refused did nothing; again, for the error as Redis has it
+end
+
 local lane = KEYS[1]
 local settings = cjson.decode(ARGV[1])
 local clock = redis.call('TIME')
@@ -15,7 +26,7 @@ local RING = lane .. ':ring' -- list: users with a line, in the order of their t
 local RETRY = lane .. ':retry' -- list: suspects, whose engine was lost
 local ENGINES = lane .. ':engines' -- zset: engine -> last sign of life, ms
 local MODELS = lane .. ':models' -- hash: engine -> its models, one a line, its default first
-local MARKS = lane .. ':marks' -- hash: engine -> fingerprint of the key it marks with, '' for none
+local MARKS = lane .. ':marks' -- hash: engine -> fingerprint of the key it marks with, \n, version
 local CLOCK = lane .. ':clock' -- string: when a script last ran, ms
 local DEAD = lane .. ':dead' -- list: jobs given up, newest first
 
@@ -46,6 +57,13 @@ local function begin_even_when_full()
   begin()
 end
 
+-- The whole number that a text is, or `default` where something else stands. Lua would take `nan`,
+-- with which nothing can be put in order, and 1e999.
+local function whole(text, default)
+  if text and #text <= 15 and string.find(text, '^%d+$') then return tonumber(text) end
+  return default
+end
+
 local FIELDS = {
   'state', 'user', 'bot', 'attempt', 'engine', 'model', 'beaten', 'released', 'cancel', 'suspect',
   'created', 'deadline', 'seed', 'outcome', 'wants',
@@ -57,9 +75,9 @@ local function read_job(id)
   if not values[1] then return nil end
   local job = { id = id }
   for i, field in ipairs(FIELDS) do job[field] = values[i] or '' end
-  job.attempt = tonumber(job.attempt) or 0
-  job.created = tonumber(job.created) or now
-  job.deadline = tonumber(job.deadline) or now
+  job.attempt = whole(job.attempt, 0)
+  job.created = whole(job.created, now)
+  job.deadline = whole(job.deadline, now)
   return job
 end
 
@@ -75,14 +93,14 @@ local function live_engines()
   return redis.call('ZRANGEBYSCORE', ENGINES, '(' .. (now - settings.engine_alive_ms), '+inf')
 end
 
--- What live engines mark with: engine, fingerprint, engine, fingerprint, ...
+-- What live engines said of themselves: engine, what it said, engine, what it said, ...
 local function marks()
   local found = {}
   for _, engine in ipairs(live_engines()) do
-    local fingerprint = redis.call('HGET', MARKS, engine)
-    if fingerprint then
+    local said = redis.call('HGET', MARKS, engine)
+    if said then
       found[#found + 1] = engine
-      found[#found + 1] = fingerprint
+      found[#found + 1] = said
     end
   end
   return found
@@ -100,6 +118,14 @@ local function is_offered(wants)
   return false
 end
 
+-- How many unfinished jobs a user has. What is no number goes, or it could not be counted up.
+local function count_of(user)
+  local said = redis.call('HGET', COUNT, user)
+  local count = whole(said, nil)
+  if said and not count then redis.call('HDEL', COUNT, user) end
+  return count or 0
+end
+
 local function count_waiting()
   return math.max(0, redis.call('ZCARD', OPEN) - redis.call('ZCARD', LEASE))
 end
@@ -111,7 +137,7 @@ end
 
 local function wake(wants)
   local bell = bell_key(wants)
-  if redis.call('EXISTS', bell) == 1 then return end
+  if redis.call('LLEN', bell) > 0 then return end
   redis.call('RPUSH', bell, '1')
   redis.call('EXPIRE', bell, settings.day_s)
 end
@@ -166,7 +192,7 @@ local function close(job, outcome)
   redis.call('EXPIRE', text_key(job.id), settings.record_ttl_s)
   dequeue(job)
   drop_lease(job)
-  if redis.call('ZREM', OPEN, job.id) == 1
+  if redis.call('ZREM', OPEN, job.id) == 1 and count_of(job.user) >= 0
     and redis.call('HINCRBY', COUNT, job.user, -1) <= 0 then
     redis.call('HDEL', COUNT, job.user)
   end
@@ -178,9 +204,10 @@ end
 -- Lua's numbers would round it.
 local function cancelled(job)
   local waited_ms = math.max(0, now - job.created)
+  local seed = string.find(job.seed, '^%d+$') and job.seed or '0'
   return string.format('{"kind":"done","finish_reason":"cancelled","usage":{"prompt_tokens":0,'
     .. '"completion_tokens":0,"queue_ms":%d,"first_token_ms":null,"total_ms":%d},'
-    .. '"model_name":%s,"seed":%s}', waited_ms, waited_ms, cjson.encode(job.model), job.seed)
+    .. '"model_name":%s,"seed":%s}', waited_ms, waited_ms, cjson.encode(job.model), seed)
 end
 
 local function close_late(job)
@@ -202,6 +229,7 @@ local function lose(job)
     close(job, settings.outcomes.engine_lost)
     redis.call('LPUSH', DEAD, job.id)
     redis.call('LTRIM', DEAD, 0, settings.dead_max - 1)
+    redis.call('EXPIRE', DEAD, settings.dead_ttl_s)
   else
     job.suspect = '1'
     redis.call('HSET', job_key(job.id), 'state', 'waiting', 'engine', '', 'suspect', '1')

@@ -1,3 +1,2 @@
--- Which watermark keys live engines mark with, by fingerprint. Reads only.
--- Returns {engine, fingerprint, engine, fingerprint, ...}.
+-- What live engines said of themselves. Reads only. Returns as `announce` does.
 return marks()

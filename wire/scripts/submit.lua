@@ -14,7 +14,7 @@ if known[1] then
   return { known[2] == ticket and 'ok' or 'duplicate', waiting, engines }
 end
 if engines > 0 and not is_offered(wants) then return { 'no_model', waiting, engines } end
-if tonumber(redis.call('HGET', COUNT, user) or 0) >= max_unfinished then
+if count_of(user) >= max_unfinished then
   return { 'busy_user', waiting, engines }
 end
 if waiting >= max_waiting then return { 'busy', waiting, engines } end

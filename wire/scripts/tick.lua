@@ -1,6 +1,9 @@
 -- Keep deadlines and leases, repair the indexes, and count.
--- Returns {waiting, running, dead, live engine, its models, live engine, its models, ...}.
+-- Returns {waiting, running, dead, 1 if memory is full, live engine, its models, ...}.
 -- The truth is OPEN and the job hashes; every other index can be lost and is made again here.
+
+-- This adds nothing, and is refused where memory is full: as long as nothing has been written here.
+local is_full = type(redis.pcall('ZADD', OPEN, 'XX', 0, '')) == 'table'
 begin_even_when_full()
 reap()
 
@@ -134,6 +137,7 @@ forget_engines()
 ring_bells(jobs)
 
 local stats = { count_waiting(), redis.call('ZCARD', LEASE), redis.call('LLEN', DEAD) }
+stats[#stats + 1] = is_full and 1 or 0
 for _, engine in ipairs(live_engines()) do
   stats[#stats + 1] = engine
   stats[#stats + 1] = redis.call('HGET', MODELS, engine) or ''

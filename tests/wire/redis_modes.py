@@ -1,0 +1,160 @@
+"""Redis as larger installations run it: behind TLS, watched by Sentinels, as a Cluster.
+
+Real servers of the test's own, quick to notice that one of them has died.
+"""
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import trustme
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from sandbox.redis_server import RedisServer, free_port
+from tests.wire.support import PREFIX
+
+PATIENCE_S = 90.0
+SERVICE = "main"
+SYNC_AT_ONCE = "repl-diskless-sync-delay 0"
+NOTICE_MS = 700
+"""How long a silent server is given."""
+
+
+async def until(holds: Callable[[], Awaitable[object]]) -> None:
+    """Wait until something holds; a Redis that does not answer is asked again."""
+    async with asyncio.timeout(PATIENCE_S):
+        while True:
+            with contextlib.suppress(RedisError, OSError):
+                if await holds():
+                    return
+            await asyncio.sleep(0.05)
+
+
+async def ask(server: RedisServer, *command: Any) -> Any:
+    """Send one command to one server, past whoever is the master."""
+    async with Redis.from_url(server.url, decode_responses=True) as client:
+        return await client.execute_command(*command)
+
+
+def certify(ca_file: Path, name: str = "127.0.0.1") -> ssl.SSLContext:
+    """Make a server's end of TLS with a certificate for a name, and write who signed it."""
+    authority = trustme.CA()
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert(name).configure_cert(context)
+    authority.cert_pem.write_to_path(str(ca_file))
+    return context
+
+
+async def info(server: RedisServer) -> dict[str, Any]:
+    async with Redis.from_url(server.url) as client:
+        return dict(await client.info("replication"))
+
+
+async def has_replica(master: RedisServer) -> bool:
+    """Say whether a master has a replica that holds all it holds."""
+    told = await info(master)
+    return bool(told["connected_slaves"] and told["slave0"]["state"] == "online")
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """A master and its replica, and the Sentinel that watches them."""
+
+    master: RedisServer
+    replica: RedisServer
+    sentinel: RedisServer
+
+    @property
+    def url(self) -> str:
+        """The URL of whichever is the master; it names another Sentinel first, which is gone."""
+        return f"redis+sentinel://127.0.0.1:1,127.0.0.1:{self.sentinel.port}/{SERVICE}"
+
+
+@asynccontextmanager
+async def watched() -> AsyncIterator[Watched]:
+    """Start a master with a replica and a Sentinel that may decide alone."""
+    async with contextlib.AsyncExitStack() as stack:
+        master = RedisServer(append_only=True, port=free_port(), settings=(SYNC_AT_ONCE,))
+        await stack.enter_async_context(master)
+        follow = (f"replicaof 127.0.0.1 {master.port}", SYNC_AT_ONCE)
+        replica = await stack.enter_async_context(RedisServer(port=free_port(), settings=follow))
+        await until(lambda: has_replica(master))
+        watch = (
+            f"sentinel monitor {SERVICE} 127.0.0.1 {master.port} 1",
+            f"sentinel down-after-milliseconds {SERVICE} {NOTICE_MS}",
+            f"sentinel failover-timeout {SERVICE} 3000",
+        )
+        sentinel = await stack.enter_async_context(
+            RedisServer(port=free_port(), settings=watch, sentinel=True)
+        )
+        # It hears of replicas by INFO, by itself every ten seconds.
+        await ask(sentinel, "SENTINEL", "DEBUG", "info-period", 200)
+        await until(lambda: _knows_the_replica(sentinel))
+        yield Watched(master, replica, sentinel)
+
+
+async def _knows_the_replica(sentinel: RedisServer) -> bool:
+    async with Redis.from_url(sentinel.url) as client:
+        state: Any = await client.sentinel_master(SERVICE)
+    return int(state["num-slaves"]) > 0
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """Nodes that share the slots; the queue's is with one of them."""
+
+    nodes: Sequence[RedisServer]
+    owner: RedisServer
+    """The master of the queue's slot, as it was at the start."""
+    replica: RedisServer | None
+    """Of the owner."""
+
+    @property
+    def url(self) -> str:
+        """The URL of the Cluster, of which all nodes are named."""
+        hosts = ",".join(f"127.0.0.1:{each.port}" for each in self.nodes)
+        return f"redis+cluster://{hosts}"
+
+
+@asynccontextmanager
+async def cluster(*, replica: bool = False) -> AsyncIterator[Cluster]:
+    """Start three masters that share the slots, and maybe a replica of the queue's owner."""
+    async with contextlib.AsyncExitStack() as stack:
+        nodes, buses = [], []
+        for _ in range(4 if replica else 3):
+            buses.append(free_port())
+            settings = (
+                "cluster-enabled yes",
+                f"cluster-port {buses[-1]}",
+                f"cluster-node-timeout {NOTICE_MS}",
+                SYNC_AT_ONCE,
+            )
+            node = RedisServer(append_only=True, port=free_port(), settings=settings)
+            nodes.append(await stack.enter_async_context(node))
+        for number, (first, last) in enumerate(((0, 5460), (5461, 10922), (10923, 16383))):
+            await ask(nodes[number], "CLUSTER", "ADDSLOTSRANGE", first, last)
+        for number, node in enumerate(nodes):
+            await ask(node, "CLUSTER", "SET-CONFIG-EPOCH", number + 1)
+        for node, bus in zip(nodes[1:], buses[1:], strict=True):
+            await ask(nodes[0], "CLUSTER", "MEET", "127.0.0.1", node.port, bus)
+        slot = int(await ask(nodes[0], "CLUSTER", "KEYSLOT", PREFIX))
+        owner = nodes[min(slot // 5461, 2)]
+        if replica:
+            owner_id = await ask(owner, "CLUSTER", "MYID")
+            await until(lambda: ask(nodes[3], "CLUSTER", "REPLICATE", owner_id))
+            await until(lambda: has_replica(owner))
+        for node in nodes:
+            await until(lambda node=node: _is_whole(node))  # type: ignore[misc]
+        yield Cluster(nodes, owner, nodes[3] if replica else None)
+
+
+async def _is_whole(node: RedisServer) -> bool:
+    async with Redis.from_url(node.url) as client:
+        told: Any = await client.execute_command("CLUSTER INFO")
+    return b"cluster_state:ok" in told if isinstance(told, bytes) else told["cluster_state"] == "ok"

@@ -1,0 +1,99 @@
+"""What is known of Redis after calls that went well or wrong."""
+
+import logging
+
+import pytest
+from redis.asyncio import Redis
+from redis.exceptions import (
+    AuthenticationError,
+    NoPermissionError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+)
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from sandbox.redis_server import RedisServer
+from wire import redis_state
+from wire.connection import connect
+from wire.queue import JobQueue
+from wire.redis_state import RedisState, RedisWatch
+
+log = logging.getLogger("wire.test")
+
+
+@pytest.fixture
+def watch() -> RedisWatch:
+    return RedisWatch(log)
+
+
+def test_nothing_heard_is_away(watch: RedisWatch):
+    assert watch.state is RedisState.AWAY
+
+
+@pytest.mark.parametrize(
+    ("error", "state"),
+    [
+        (RedisConnectionError("refused"), RedisState.AWAY),
+        (RedisTimeoutError("silent"), RedisState.AWAY),
+        (OutOfMemoryError("OOM"), RedisState.FULL),
+        (ReadOnlyError("replica"), RedisState.READ_ONLY),
+        (AuthenticationError("password"), RedisState.REFUSES),
+        (NoPermissionError("right"), RedisState.REFUSES),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, RedisError) else "",
+)
+def test_each_error_says_how_redis_is(watch: RedisWatch, error: RedisError, state: RedisState):
+    watch.wrote()
+    watch.failed(error)
+    assert watch.state is state
+    watch.wrote()
+    assert watch.answers
+
+
+def test_only_a_write_ends_what_a_refused_write_began(watch: RedisWatch):
+    watch.failed(OutOfMemoryError("OOM"))
+    watch.read()
+    assert watch.state is RedisState.FULL
+    watch.failed(RedisConnectionError("cut"))
+    watch.read()
+    assert watch.state is RedisState.FULL
+    watch.wrote()
+    assert watch.answers
+
+
+def test_an_old_answer_says_nothing_of_now(watch: RedisWatch, monkeypatch: pytest.MonkeyPatch):
+    watch.wrote()
+    assert watch.answers
+    monkeypatch.setattr(redis_state, "STALE_S", -1.0)
+    assert watch.state is RedisState.AWAY
+
+
+def test_an_outage_is_logged_once_with_its_beginning_and_its_end(
+    watch: RedisWatch, caplog: pytest.LogCaptureFixture
+):
+    caplog.set_level(logging.INFO)
+    watch.wrote()
+    for _ in range(3):
+        watch.failed(RedisConnectionError("refused"))
+    for _ in range(3):
+        watch.wrote()
+    assert len(caplog.messages) == 2
+    assert caplog.messages[0] == "Redis is away, waiting for it: refused"
+    assert caplog.messages[1].startswith("Redis answers again after ")
+
+
+async def test_a_tick_tells_that_memory_is_full_and_that_it_is_not_any_more():
+    async with RedisServer() as server, connect(server.url) as redis:
+        await check_fullness(redis, JobQueue(redis))
+
+
+async def check_fullness(redis: Redis, queue: JobQueue) -> None:
+    assert not (await queue.tick()).is_full
+    keys = await redis.keys("*")
+    await redis.config_set("maxmemory", 1)
+    assert (await queue.tick()).is_full
+    await redis.config_set("maxmemory", 0)
+    assert not (await queue.tick()).is_full
+    assert await redis.keys("*") == keys

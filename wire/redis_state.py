@@ -1,0 +1,107 @@
+"""What a program knows of Redis from the outcomes of its own calls. Asks nothing by itself."""
+
+import logging
+import time
+from enum import StrEnum
+
+from redis.exceptions import (
+    AuthenticationError,
+    AuthorizationError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+)
+
+STALE_S = 8.0
+"""An answer older than this says nothing of now: whoever watches asks every two seconds, and a
+server that says nothing is given up on after four."""
+
+
+class RedisState(StrEnum):
+    """How Redis was when it was last heard of."""
+
+    ANSWERS = "answers"
+    AWAY = "away"
+    """Nothing was heard of it, or not for long."""
+    FULL = "full"
+    """It answers, but has no memory left for new jobs."""
+    READ_ONLY = "read-only"
+    """It answers, but is the replica of another."""
+    REFUSES = "refuses"
+    """It answers, but does not do what it is asked: a wrong password, a missing right."""
+
+
+class RedisWatch:
+    """Keep what calls say of Redis, and log it when it changes.
+
+    A read that went well does not show that Redis can be written to, so only a write that went
+    well ends what a refused one began.
+
+    Args:
+        log: of the program's part that owns this.
+    """
+
+    def __init__(self, log: logging.Logger) -> None:
+        self._log = log
+        self._heard_s: float | None = None
+        self._refusal: RedisState | None = None
+        self._trouble: RedisState | None = None
+        self._trouble_began_s = 0.0
+
+    @property
+    def state(self) -> RedisState:
+        """Return how Redis is; long without an outcome of any call, it counts as away."""
+        if self._heard_s is None or time.monotonic() - self._heard_s > STALE_S:
+            return RedisState.AWAY
+        return self._trouble or RedisState.ANSWERS
+
+    @property
+    def answers(self) -> bool:
+        """Return whether a job would be taken now, as far as is known."""
+        return self.state is RedisState.ANSWERS
+
+    def failed(self, error: RedisError) -> None:
+        """Note that a call went wrong."""
+        state = _state_after(error)
+        if state is not RedisState.AWAY:
+            self._heard_s, self._refusal = time.monotonic(), state
+        self._note(state, error)
+
+    def read(self) -> None:
+        """Note that a call went well which only read."""
+        self._heard_s = time.monotonic()
+        self._note(self._refusal)
+
+    def wrote(self, *, is_full: bool = False) -> None:
+        """Note that a call went well which wrote, and whether Redis takes no more new data."""
+        self._heard_s = time.monotonic()
+        self._refusal = RedisState.FULL if is_full else None
+        self._note(self._refusal)
+
+    def _note(self, state: RedisState | None, error: RedisError | None = None) -> None:
+        before, self._trouble = self._trouble, state
+        if state is not None and before is None:
+            self._trouble_began_s = time.monotonic()
+        if state is not None and before is not state:
+            reason = f": {error}" if error is not None else ""
+            self._log.warning("Redis is %s, waiting for it%s", _words(state), reason)
+        elif state is None and before is not None:
+            lasted_s = time.monotonic() - self._trouble_began_s
+            self._log.info("Redis answers again after %.1f s", lasted_s)
+
+
+def _words(state: RedisState) -> str:
+    return "not doing what it is asked" if state is RedisState.REFUSES else state
+
+
+def _state_after(error: RedisError) -> RedisState:
+    match error:
+        case OutOfMemoryError():
+            return RedisState.FULL
+        case ReadOnlyError():
+            return RedisState.READ_ONLY
+        case ResponseError() | AuthenticationError() | AuthorizationError():
+            return RedisState.REFUSES
+        case _:
+            return RedisState.AWAY
