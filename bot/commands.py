@@ -16,7 +16,6 @@ from bot.discord_errors import DeniedError, GoneError, UnreachableError, discord
 from bot.intake import Request
 from bot.origin import InteractionOrigin, MessageOrigin, Origin
 from bot.prompts import Names, build_prompt
-from bot.surface import Surface
 from wire.jobs import MAX_TOKENS_LIMIT, SamplingParams
 
 _log = logging.getLogger(__name__)
@@ -27,8 +26,8 @@ MAX_OPTION_INT = 2**53 - 1
 """Discord's integers are JSON numbers, exact up to here."""
 ALREADY_ANSWERED = 40060
 DEFER_TRIES = 3
-REFUSAL_TRIES = 5
-REFUSAL_RETRY_S = 0.5
+SAY_TRIES = 5
+SAY_RETRY_S = 0.5
 MAX_NAME_CHARS = 64
 DEFAULTS = SamplingParams()
 
@@ -38,6 +37,8 @@ MAX_CHOICES = 25
 
 Answer = Callable[[Origin, Request], Awaitable[None]]
 """Answers a request; the origin is where the reply belongs."""
+TooLate = Callable[[Origin], Awaitable[None]]
+"""Says that Discord passed a command on too late."""
 Models = Callable[[], Awaitable[tuple[str, ...]]]
 """Says which models there are, the usual one first."""
 
@@ -47,13 +48,16 @@ _WRITTEN_BY_PEOPLE = frozenset((discord.MessageType.default, discord.MessageType
 def is_addressed(message: discord.Message, bot_id: int) -> bool:
     """Say whether a person spoke to the bot: in private, or by mentioning or replying to it.
 
-    Bots, webhooks and Discord's own notices never do, nor does a role or `@everyone`.
+    Bots, webhooks and Discord's own notices never do, nor does a role or `@everyone`. Of a server
+    that the gateway has not told of yet, nothing but its message is known.
     """
     if message.author.bot or message.webhook_id is not None:
         return False
     if message.type not in _WRITTEN_BY_PEOPLE:
         return False
-    return message.guild is None or any(user.id == bot_id for user in message.mentions)
+    return isinstance(message.channel, discord.DMChannel) or any(
+        user.id == bot_id for user in message.mentions
+    )
 
 
 def request_of(message: discord.Message, bot_id: int) -> tuple[MessageOrigin, str]:
@@ -76,25 +80,27 @@ def request_of(message: discord.Message, bot_id: int) -> tuple[MessageOrigin, st
     return origin, build_prompt(message.content, bot_id, names)
 
 
-async def refuse(surface: Surface, job_id: str, sentence: str) -> None:
-    """Answer with a sentence; a few tries, then the log.
+async def insist(say: Callable[[], Awaitable[None]], job_id: str) -> None:
+    """Say something that may be said twice without harm; a few tries, then the log.
 
     Raises:
         DeniedError: The bot may not write there.
     """
-    for attempt in range(REFUSAL_TRIES):
+    for attempt in range(SAY_TRIES):
         try:
-            await surface.refuse(sentence)
+            await say()
         except GoneError:
             return
         except UnreachableError as error:
-            _log.info("job %s: its refusal could not be shown: %s", job_id, error)
-            await asyncio.sleep(REFUSAL_RETRY_S * 2**attempt)
+            _log.info("job=%s: a sentence could not be said yet: %s", job_id, error)
+            await asyncio.sleep(SAY_RETRY_S * 2**attempt)
         else:
             return
 
 
-def generate_command(answer: Answer, models: Models) -> app_commands.Command[Any, Any, None]:
+def generate_command(
+    answer: Answer, too_late: TooLate, models: Models
+) -> app_commands.Command[Any, Any, None]:
     """Make the command `/generate`, whose requests go to `answer`."""
 
     async def matching_models(
@@ -131,8 +137,11 @@ def generate_command(answer: Answer, models: Models) -> app_commands.Command[Any
             "top_p": round(top_p, OPTION_DECIMALS),
             "seed": seed,
         }
+        origin = interaction_origin(interaction)
         if await defer(interaction):
-            await answer(interaction_origin(interaction), Request(prompt.strip(), options, model))
+            await answer(origin, Request(prompt.strip(), options, model))
+        else:
+            await too_late(origin)
 
     return generate
 

@@ -4,6 +4,8 @@ import aiohttp
 import discord
 import yarl
 
+REQUEST_LIMIT_S = 30.0
+
 
 def use_discord_at(api: str | None, gateway: str | None) -> None:
     """Send REST calls to `api` and open the gateway at `gateway`; None keeps Discord's own.
@@ -19,6 +21,16 @@ def use_discord_at(api: str | None, gateway: str | None) -> None:
         discord.Asset.BASE = str(yarl.URL(api).origin())
     if gateway is not None:
         discord.gateway.DiscordWebSocket.DEFAULT_GATEWAY = yarl.URL(gateway)
+
+
+def bound_requests(client: discord.Client) -> None:
+    """Give up a request that nobody answers within `REQUEST_LIMIT_S`; aiohttp waits five minutes.
+
+    It holds from the login on, and not for what discord.py waits between two tries.
+    """
+    # discord.py makes the session itself and takes no bound for it.
+    session: aiohttp.ClientSession = client.http._HTTPClient__session  # type: ignore[attr-defined]  # noqa: SLF001
+    session._timeout = aiohttp.ClientTimeout(total=REQUEST_LIMIT_S)  # noqa: SLF001
 
 
 async def log_in(client: discord.Client, token: str) -> None:

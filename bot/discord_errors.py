@@ -6,9 +6,20 @@ from contextlib import contextmanager
 import aiohttp
 import discord
 
+UNKNOWN_WEBHOOK = 10015
+"""What an interaction that was never answered has in place of an answer."""
+
 
 class GoneError(Exception):
-    """The message, its channel, or the right to answer an interaction no longer exists."""
+    """The message, its channel, or the right to answer an interaction no longer exists.
+
+    Attributes:
+        lacks_token: Whether it is that right, and the message may still stand.
+    """
+
+    def __init__(self, said: str, *, lacks_token: bool = False) -> None:
+        super().__init__(said)
+        self.lacks_token = lacks_token
 
 
 class DeniedError(Exception):
@@ -41,7 +52,8 @@ def discord_errors() -> Iterator[None]:
         said = f"Discord answered {error.status}, code {error.code}"
         # 401 is what an interaction's token is answered with when its 15 minutes are over.
         if error.status in {401, 404}:
-            raise GoneError(said) from error
+            lacks_token = error.status == 401 or error.code == UNKNOWN_WEBHOOK
+            raise GoneError(said, lacks_token=lacks_token) from error
         if error.status == 429 or error.status >= 500:
             raise UnreachableError(said) from error
         raise DeniedError(said, error.code, lacks_permission=error.status == 403) from error

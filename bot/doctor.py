@@ -18,6 +18,7 @@ import yarl
 
 from bot.client import PERMISSIONS, invite_link
 from bot.discord_api import log_in, use_discord_at
+from bot.doctor_channels import look_into
 from bot.settings import TOKEN_PAGE, BadSettingsError, BotSettings, load_settings
 from wire.checkup import Clock, check_queue, compare_clocks
 from wire.findings import Finding, fault, few, note, ok, warn, within
@@ -120,6 +121,10 @@ async def _look_around(client: discord.Client, gateway: str | None) -> AsyncIter
         yield ok("commands", f"registered: {few(names, len(names))}")
     else:
         yield note("commands", "none is registered yet", "The bot does it when it runs.")
+    able = [each for each in servers if not _lacks(int(each["permissions"]))]
+    assert client.user is not None, "a client that has logged in knows itself"
+    async for each in look_into(client, able, client.user.id):
+        yield each
 
 
 def judge_application(application: discord.AppInfo) -> Iterator[Finding]:

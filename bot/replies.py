@@ -13,9 +13,14 @@ STOPPED = "-# ⏹ Stopped."
 STARTING = "-# ⏳ An engine is about to begin."
 RETRYING = "-# ⏳ The engine was lost. The reply begins again."
 WROTE_NOTHING = "-# The model wrote nothing: it ended the text at once."
+TOO_LATE = "⚠️ Discord passed your `/generate` on too late to be answered. Please call it again."
+STOPPING_HERE = (
+    "⚠️ The bot is being stopped, and did not read the file to the end. Please ask again."
+)
 FORGOTTEN = "⚠️ This was interrupted by a restart and is lost. Please ask again."
 REDIS_AWAY = "⚠️ The queue cannot be reached right now. Please ask again in a minute."
 NOT_YOURS = "Only the person who asked, or someone who manages messages here, may stop this reply."
+REDIS_FULL = "⚠️ The queue has no memory left for new requests. Please ask again in a few minutes."
 FAILED_HERE = "⚠️ Something went wrong on the bot's side. Please ask again."
 LOOKING = "-# ⏳ An engine is looking at it."
 LOOKING_AGAIN = "-# ⏳ The engine was lost. The next one will look at it."
@@ -53,7 +58,10 @@ def _reason(failed: Failed) -> str:
         case ErrorCode.INVALID_REQUEST | ErrorCode.PROMPT_TOO_LONG:
             return inert_line(failed.message, MAX_SENTENCE_UNITS)
         case ErrorCode.OVERLOADED:
-            return "The engine has too much to do right now. Please ask again in a few minutes."
+            return (
+                "The engine has no room for this right now: too much to do, or too little memory. "
+                "Please ask again in a few minutes."
+            )
         case ErrorCode.DEADLINE:
             return "This took too long: the reply was not done in time. Please ask again."
         case ErrorCode.ENGINE_LOST:

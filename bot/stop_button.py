@@ -17,6 +17,8 @@ from bot.discord_errors import DeniedError, GoneError, UnreachableError, discord
 
 _log = logging.getLogger(__name__)
 
+TEMPLATE = r"stop:(?P<job>[A-Za-z0-9_.\-]{1,64}):(?P<asker>[0-9]{1,20})"
+
 Interaction = discord.Interaction[Any]
 
 
@@ -40,7 +42,7 @@ class StopsReplies(Protocol):
 
 class StopButton(
     discord.ui.DynamicItem[discord.ui.Button[discord.ui.View]],
-    template=r"stop:(?P<job>[A-Za-z0-9_.\-]{1,64}):(?P<asker>[0-9]{1,20})",
+    template=TEMPLATE,
 ):
     """A button that stops one reply, for who asked for it and who manages messages."""
 
@@ -81,7 +83,7 @@ class StopButton(
             with discord_errors():
                 await answer
         except (DeniedError, GoneError, UnreachableError) as error:
-            _log.info("job %s: the press of Stop could not be answered: %s", self._job_id, error)
+            _log.info("job=%s: the press of Stop could not be answered: %s", self._job_id, error)
 
 
 def has_stop_button_of(message: discord.Message, job_id: str) -> bool:

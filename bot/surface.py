@@ -6,6 +6,7 @@ is gone already counts as deleted. One gap is left: a further part that has to b
 slash command where the bot may not write) has no nonce, and could double if its answer is lost.
 """
 
+import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from discord.http import handle_message_parameters
 from discord.webhook.async_ import async_context
 from typing_extensions import override
 
-from bot.button import Button
+from bot.button import Button, stop_button
 from bot.discord_errors import DeniedError, GoneError, discord_errors
 from bot.origin import InteractionOrigin, MessageOrigin, Origin, nonce
 from bot.stop_button import has_stop_button_of
@@ -37,7 +38,8 @@ class Posted:
 
     message_id: int
     is_as_sent: bool
-    """False when an earlier post of the same part was found, which says what it said then."""
+    """False when it looks otherwise: an earlier post of the same part was found, which says what it
+    said then, or it bears the Stop button by which it is known."""
 
 
 class Surface(Protocol):
@@ -57,7 +59,7 @@ class Surface(Protocol):
         """Show the bot as typing."""
 
     async def post(self, part: int, content: str, button: Button | None) -> Posted:
-        """Show a new part; one that is there already is found."""
+        """Show a new part, perhaps with another button at first; one that is there is found."""
 
     async def edit(self, part: int, message_id: int, content: str, button: Button | None) -> None:
         """Show a part differently."""
@@ -85,6 +87,10 @@ class MessageSurface(Surface):
 
     @override
     async def typing(self) -> None:
+        # discord.py never lifts the limit on all requests if the one that it met is cancelled.
+        await asyncio.shield(self._type())
+
+    async def _type(self) -> None:
         with discord_errors():
             await self._channel.typing()
 
@@ -119,7 +125,7 @@ class MessageSurface(Surface):
             with discord_errors():
                 return [message.id async for message in history if self._is_part(message)]
         except (DeniedError, GoneError) as error:
-            _log.info("job %s: its messages could not be looked for: %s", self._job_id, error)
+            _log.info("job=%s: its messages could not be looked for: %s", self._job_id, error)
             return []
 
     def _is_part(self, message: discord.Message) -> bool:
@@ -148,13 +154,17 @@ class MessageSurface(Surface):
         asked = discord.MessageReference(
             message_id=self._asked_id, channel_id=self.channel_id, fail_if_not_exists=False
         )
+        shown = button
+        if not refers and part != REFUSAL:
+            # Discord forgets a nonce within minutes; this is how `find` knows the message then.
+            shown = stop_button(self._job_id, self._origin.asker_id)
         with discord_errors():
             message = await self._channel.send(
                 content,
                 nonce=nonce(self._job_id, part),
                 # The library's overloads leave out that both may be None.
                 reference=cast("discord.MessageReference", asked if refers else None),
-                view=cast("discord.ui.View", _view(button)),
+                view=cast("discord.ui.View", _view(shown)),
                 allowed_mentions=NO_MENTIONS,
                 mention_author=False,
                 suppress_embeds=True,
@@ -188,23 +198,42 @@ class InteractionSurface(Surface):
         if part == 0:
             try:
                 message_id = await self._edit(0, content, button)
-            except GoneError:
-                if self._further is None:
-                    raise
-                return await self._further.post(part, content, button)
+            except GoneError as error:
+                return await self._in_its_place(error).post(part, content, button)
             return Posted(message_id, is_as_sent=True)
         if self._further is not None:
             return await self._further.post(part, content, button)
+        return await self._follow_up(content, button)
+
+    async def _follow_up(self, content: str, button: Button | None) -> Posted:
         view = _view(button) or discord.utils.MISSING
-        with discord_errors():
-            message = await self._webhook.send(
-                content,
-                wait=True,
-                allowed_mentions=NO_MENTIONS,
-                suppress_embeds=True,
-                view=view,
-            )
+        try:
+            with discord_errors():
+                message = await self._webhook.send(
+                    content,
+                    wait=True,
+                    allowed_mentions=NO_MENTIONS,
+                    suppress_embeds=True,
+                    view=view,
+                )
+        except GoneError as error:
+            self._in_its_place(error)
+            raise
         return Posted(message.id, is_as_sent=True)
+
+    def _in_its_place(self, error: GoneError) -> MessageSurface:
+        """Give where the answer goes on once the interaction takes no more of it.
+
+        Raises:
+            GoneError: Somebody deleted the answer, or it was for one person's eyes.
+            DeniedError: The bot may not write to the channel.
+        """
+        if not error.lacks_token or self._origin.is_private:
+            raise error
+        if self._further is None:
+            msg = "the interaction's token is over, and the bot may not write to the channel"
+            raise DeniedError(msg, 0, lacks_permission=True) from error
+        return self._further
 
     @override
     async def edit(self, part: int, message_id: int, content: str, button: Button | None) -> None:
@@ -214,10 +243,8 @@ class InteractionSurface(Surface):
         try:
             id_to_edit = message_id if part > 0 else 0
             await self._edit(id_to_edit, content, button)
-        except GoneError:
-            if self._further is None:
-                raise
-            await self._further.edit(part, message_id, content, button)
+        except GoneError as error:
+            await self._in_its_place(error).edit(part, message_id, content, button)
 
     @override
     async def delete(self, part: int, message_id: int) -> None:
@@ -232,7 +259,10 @@ class InteractionSurface(Surface):
 
     @override
     async def refuse(self, sentence: str) -> None:
-        await self._edit(0, sentence, None)
+        try:
+            await self._edit(0, sentence, None)
+        except GoneError as error:
+            await self._in_its_place(error).refuse(sentence)
 
     @override
     async def find(self) -> Sequence[int]:

@@ -3,12 +3,14 @@
 The answer is for who asked alone, so everything about it stays in the interaction.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import discord
 from discord import app_commands
 
+from bot import replies
 from bot.commands import Answer, defer, interaction_origin
 from bot.intake import RefusedError, Request
 from bot.origin import Origin
@@ -24,18 +26,31 @@ Interaction = discord.Interaction[Any]
 
 
 def verify_commands(
-    answer: Answer, refuse: Refuse
+    answer: Answer, refuse: Refuse, reading_now: set[asyncio.Task[Any]]
 ) -> tuple[app_commands.Command[Any, Any, None], app_commands.ContextMenu]:
-    """Make `/verify` and the message command, whose requests go to `answer`."""
+    """Make `/verify` and the message command, whose requests go to `answer`.
+
+    Whoever cancels a task in `reading_now` lets its person hear that the bot is being stopped.
+    """
 
     async def look_at(interaction: Interaction, reading: Awaitable[tuple[Request, str]]) -> None:
         try:
-            request, looked_at = await reading
+            request, looked_at = await read(reading)
         except RefusedError as error:
             await refuse(interaction_origin(interaction, is_private=True), str(error))
         else:
             origin = interaction_origin(interaction, is_private=True, looked_at=looked_at)
             await answer(origin, request)
+
+    async def read(reading: Awaitable[tuple[Request, str]]) -> tuple[Request, str]:
+        task = asyncio.ensure_future(reading)
+        reading_now.add(task)
+        try:
+            return await task
+        except asyncio.CancelledError:
+            raise RefusedError(replies.STOPPING_HERE) from None
+        finally:
+            reading_now.discard(task)
 
     @app_commands.command(name="verify", description="Ask whether this bot wrote a text")
     @app_commands.describe(

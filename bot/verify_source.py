@@ -41,6 +41,9 @@ async def from_options(text: str, file: discord.Attachment | None) -> tuple[Requ
         return _request(text), ""
     if text.strip():
         raise RefusedError(replies.ONE_OF_TWO)
+    # Without what Discord knows of it the library gives its bare id.
+    if not isinstance(file, discord.Attachment):
+        raise RefusedError(replies.FILE_AWAY)
     return await _from_file(file)
 
 

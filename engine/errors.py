@@ -58,6 +58,8 @@ class EngineStoppedError(EngineError):
 class MemoryShortError(EngineError):
     """A model and its slots do not fit into free memory."""
 
+    code = ErrorCode.OVERLOADED
+
 
 class ModelError(EngineError):
     """A model folder is missing, damaged, or not a GPT-2."""

@@ -1,7 +1,6 @@
 """One visible answer to every request, whatever is lost, repeated or killed in between."""
 
 import json
-import time
 
 import pytest
 from redis.asyncio import Redis
@@ -118,121 +117,6 @@ async def test_a_retried_job_starts_afresh_in_the_same_messages(
     assert sandbox.bot_messages(sandbox.general) == [first]
 
 
-@pytest.mark.parametrize("memory", ["all", "nothing noted", "not even a nonce"])
-async def test_a_restarted_bot_goes_on_in_the_same_messages(
-    sandbox: Sandbox, redis_url: str, redis: Redis, engine: Engine, queue: JobQueue, memory: str
-):
-    async with running_bot(sandbox, redis_url):
-        asked = await ask(sandbox)
-        job = await engine.take()
-        await engine.write(job, STORY)
-        await sandbox.wait_for(lambda: len(sandbox.bot_messages(sandbox.general)) == 2)
-    parts = sandbox.bot_messages(sandbox.general)
-    if memory != "all":
-        await redis.hdel(f"{{ovid:0}}:job:{job.job_id}", "messages")
-    if memory == "not even a nonce":
-        for part in parts:
-            part.nonce = None
-    await engine.write(job, "Meanwhile. ")
-    async with running_bot(sandbox, redis_url) as restarted:
-        await until_says(sandbox, parts[1], "Meanwhile.")
-        await engine.end(job, "The end.")
-        await until_over(queue, restarted)
-    assert sandbox.bot_messages(sandbox.general) == parts
-    assert parts[0].reference is asked
-    assert text_of(parts).split() == f"{STORY}Meanwhile. The end.".split()
-
-
-async def test_a_restarted_bot_goes_on_answering_a_slash_command(
-    sandbox: Sandbox, redis_url: str, engine: Engine, queue: JobQueue
-):
-    async with running_bot(sandbox, redis_url):
-        called = await sandbox.slash(sandbox.alice, sandbox.general, "generate", {"prompt": "I"})
-        job = await engine.take()
-        await engine.write(job, STORY)
-        await sandbox.wait_for(lambda: len(sandbox.bot_messages(sandbox.general)) == 2)
-    parts = sandbox.bot_messages(sandbox.general)
-    await engine.end(job, "The end.")
-    async with running_bot(sandbox, redis_url) as restarted:
-        await until_over(queue, restarted)
-    assert sandbox.bot_messages(sandbox.general) == parts
-    assert parts[0] is called.original
-    assert parts[1].content.endswith("The end.")
-    assert not parts[0].buttons
-    assert not parts[1].buttons
-
-
-@pytest.mark.parametrize("shown", ["nothing", "a part"])
-async def test_an_answer_whose_15_minutes_are_over_is_finished_as_a_message(
-    redis_url: str, engine: Engine, queue: JobQueue, shown: str
-):
-    passed_s = 0.0
-    sandbox = Sandbox(limits={}, clock=lambda: time.monotonic() + passed_s)
-    async with sandbox:
-        async with running_bot(sandbox, redis_url):
-            called = await sandbox.slash(sandbox.alice, sandbox.general, "generate")
-            job = await engine.take()
-            if shown == "a part":
-                await engine.write(job, "Once")
-                await sandbox.wait_for(lambda: called.original and called.original.content)
-        passed_s = 16 * 60
-        await engine.end(job, " upon")
-        async with running_bot(sandbox, redis_url) as restarted:
-            await until_over(queue, restarted)
-        assert called.original
-        head = f"{LABEL}\n-# Alice asked for a text.\n"
-        assert called.original.content == head + ("Once upon" if shown == "a part" else " upon")
-        assert sandbox.bot_messages(sandbox.general) == [called.original]
-
-
-async def test_a_job_that_ended_while_the_bot_was_away_is_answered_when_it_is_back(
-    sandbox: Sandbox, redis_url: str, engine: Engine, queue: JobQueue
-):
-    async with running_bot(sandbox, redis_url):
-        asked = await ask(sandbox)
-        job = await engine.take()
-    shown_before = sandbox.bot_messages(sandbox.general)
-    await engine.end(job, " upon")
-    async with running_bot(sandbox, redis_url) as restarted:
-        reply = await sandbox.wait_for_reply(asked)
-        await until_over(queue, restarted)
-    assert reply.content == f"{LABEL}\n upon"
-    assert shown_before in ([], [reply])
-    assert sandbox.bot_messages(sandbox.general) == [reply]
-
-
-async def test_the_stop_button_works_after_a_restart(
-    sandbox: Sandbox, redis_url: str, engine: Engine
-):
-    async with running_bot(sandbox, redis_url):
-        asked = await ask(sandbox)
-        job = await engine.take()
-        await engine.write(job, " upon")
-        reply = await sandbox.wait_for_reply(asked)
-    async with running_bot(sandbox, redis_url):
-        button = reply.button("Stop")
-        assert button
-        await sandbox.press(sandbox.alice, reply, button.custom_id)
-        await sandbox.wait_for(lambda: not reply.buttons)
-        assert await engine.write(job, "") == 2
-
-
-async def test_a_stop_button_whose_job_nobody_knows_goes_away(
-    sandbox: Sandbox, redis_url: str, redis: Redis, engine: Engine
-):
-    async with running_bot(sandbox, redis_url):
-        asked = await ask(sandbox)
-        await engine.write(await engine.take(), " upon")
-        reply = await sandbox.wait_for_reply(asked)
-    await redis.flushall()
-    async with running_bot(sandbox, redis_url):
-        button = reply.button("Stop")
-        assert button
-        await sandbox.press(sandbox.alice, reply, button.custom_id)
-        await sandbox.wait_for(lambda: not reply.buttons)
-    assert reply.content == f"{LABEL}\n upon{MARK}"
-
-
 async def test_the_stream_of_hints_may_vanish(
     sandbox: Sandbox, bot: BotClient, engine: Engine, redis: Redis, queue: JobQueue
 ):
@@ -261,27 +145,6 @@ async def test_a_person_whose_job_redis_lost_is_told_to_ask_again_and_new_jobs_w
     again = await ask(sandbox, "again")
     await fresh.end(await fresh.take(), "!")
     await until_is(sandbox, await sandbox.wait_for_reply(again), f"{LABEL}\n!")
-
-
-@pytest.mark.parametrize("how", ["message", "slash"])
-async def test_even_a_restarted_bot_tells_who_lost_a_job(
-    sandbox: Sandbox, redis_url: str, redis: Redis, engine: Engine, queue: JobQueue, how: str
-):
-    async with running_bot(sandbox, redis_url):
-        if how == "message":
-            await ask(sandbox)
-        else:
-            await sandbox.slash(sandbox.alice, sandbox.general, "generate", {"prompt": "Once"})
-        job = await engine.take()
-        await engine.write(job, " upon")
-        [reply] = await sandbox.wait_for(
-            lambda: [m for m in sandbox.bot_messages(sandbox.general) if m.button("Stop")]
-        )
-    await redis.delete(f"{{ovid:0}}:job:{job.job_id}", f"{{ovid:0}}:text:{job.job_id}")
-    async with running_bot(sandbox, redis_url) as restarted:
-        await until_over(queue, restarted)
-    assert reply.content == replies.FORGOTTEN
-    assert sandbox.bot_messages(sandbox.general) == [reply]
 
 
 async def test_a_reply_that_cannot_be_shown_for_reasons_nobody_foresaw_ends_with_a_sentence(
@@ -324,26 +187,6 @@ async def test_the_gateway_may_drop_and_nothing_is_lost_or_doubled(
     assert len(sandbox.bot_messages(sandbox.general)) == 2
 
 
-async def test_a_bot_that_is_killed_again_and_again_answers_every_request_once(
-    sandbox: Sandbox, redis_url: str, engine: Engine, queue: JobQueue, child_bot
-):
-    asked = []
-    for number in range(4):
-        bot = await child_bot()
-        asked.append(await ask(sandbox, f"{number}"))
-        job = await engine.take()
-        await engine.write(job, f" answer {number}")
-        await sandbox.wait_for_reply(asked[-1])
-        bot.process.kill()
-        await bot.until_it_ends()
-        await engine.end(job, " is whole.")
-    await child_bot()
-    for number, each in enumerate(asked):
-        reply = await sandbox.wait_for_reply(each)
-        await until_is(sandbox, reply, f"{LABEL}\n answer {number} is whole.")
-    assert len(sandbox.bot_messages(sandbox.general)) == len(asked)
-
-
 async def test_the_log_of_a_whole_conversation_holds_no_word_of_it_and_no_secret(
     sandbox: Sandbox, engine: Engine, child_bot
 ):
@@ -359,7 +202,7 @@ async def test_the_log_of_a_whole_conversation_holds_no_word_of_it_and_no_secret
     await engine.end(second, "plugh-reply")
     await engine.end(job)
     await sandbox.wait_for(lambda: called.original and "plugh" in called.original.content)
-    await bot.until_it_logs("reply is done", times=2)
+    await bot.until_it_logs("ending=done", times=2)
     bot.process.terminate()
     assert await bot.until_it_ends() == 0
     log = "".join(bot.log)
