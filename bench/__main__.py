@@ -1,10 +1,11 @@
 """Owns `python -m bench`: measurements by name, or all that take minutes."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import takewhile
 
 from bench import codec_speed, engine_speed, install, reply_time, reproduction
+from bench.load import command as load
 from bench.watermark import command as watermark
 
 MEASUREMENTS: dict[str, Callable[[], None]] = {
@@ -13,6 +14,12 @@ MEASUREMENTS: dict[str, Callable[[], None]] = {
     "reply": reply_time.measure,
     "reproduction": reproduction.measure,
     "install": install.measure,
+    "load": load.measure,
+    "watermark": watermark.measure,
+}
+
+WITH_OPTIONS: dict[str, Callable[[Sequence[str]], None]] = {
+    "load": load.measure,
     "watermark": watermark.measure,
 }
 
@@ -27,11 +34,11 @@ def main() -> int:
     if unknown:
         print(f"no measurement {unknown[0]!r}: there are {', '.join(MEASUREMENTS)}")
         return 2
-    if options and names != ["watermark"]:
-        print(f"no option {options[0]!r}: only watermark has options")
+    if options and not (len(names) == 1 and names[0] in WITH_OPTIONS):
+        print(f"no option {options[0]!r}: only {' and '.join(WITH_OPTIONS)} have options")
         return 2
     if options:
-        watermark.measure(options)
+        WITH_OPTIONS[names[0]](options)
         return 0
     for name in names:
         MEASUREMENTS[name]()

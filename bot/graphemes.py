@@ -10,6 +10,8 @@ from collections.abc import Iterator
 MAX_CLUSTER_CHARS = 32
 """Longer heaps are cut anyway: the longest emoji sequence in use has ten characters."""
 
+_FIRST_JOINING = "\u0300"
+"""Below it nothing is joined to what stands before or behind."""
 _ZWJ = "\u200d"
 _ZWNJ = "\u200c"
 _TAGS = range(0xE0020, 0xE0080)
@@ -44,6 +46,10 @@ def cluster_ends(text: str, start: int = 0) -> Iterator[int]:
     cluster_start, num_regional = start, 0
     for index in range(start + 1, len(text)):
         before, char = text[index - 1], text[index]
+        if before < _FIRST_JOINING and char < _FIRST_JOINING:
+            yield index
+            cluster_start = index
+            continue
         num_regional = num_regional + 1 if ord(before) in _REGIONAL else 0
         joined = _is_joined(before, char) or (num_regional % 2 == 1 and ord(char) in _REGIONAL)
         if not joined or index - cluster_start >= MAX_CLUSTER_CHARS:

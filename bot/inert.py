@@ -15,6 +15,7 @@ One rule, so that it can be undone exactly (`render`'s tests do):
   so that a number never lies.
 """
 
+import string
 import unicodedata
 from collections.abc import Iterator
 
@@ -23,6 +24,8 @@ from bot.graphemes import cluster_ends
 MAX_MARKS = 4
 """Combining marks on one character; Vietnamese, Hebrew and Thai need three."""
 
+_PLAIN = frozenset(string.ascii_letters + " ,;!?'\"(&%$=")
+"""Most of a text: never escaped, and each but the blank ends the head of a line."""
 _ALWAYS = frozenset("\\`*_~|<[@")
 _BEFORE_TEXT = frozenset(":/")
 _BLANKS = frozenset(("", " ", "\n", "\t"))
@@ -46,12 +49,22 @@ class Escaper:
     def __init__(self) -> None:
         self._begin_line()
 
+    def _begin_line(self) -> None:
+        self._in_head = True
+        self._in_number = False
+        self._num_marks = 0
+
     def escape(self, char: str, following: str) -> str:
         r"""Return the inert form of `char`; `following` is the next character, or empty.
 
         >>> print(Escaper().escape("#", ""))
         \#
         """
+        if char in _PLAIN:
+            self._in_head = self._in_head and char == " " and not self._in_number
+            self._in_number = False
+            self._num_marks = 0
+            return char
         if char == "\n":
             self._begin_line()
             return char
@@ -66,11 +79,6 @@ class Escaper:
         )
         self._walk_head(char)
         return f"\\{char}" if needs_backslash else char
-
-    def _begin_line(self) -> None:
-        self._in_head = True
-        self._in_number = False
-        self._num_marks = 0
 
     def _is_unseen(self, char: str) -> bool:
         category = unicodedata.category(char)
@@ -104,8 +112,10 @@ def inert_pieces(text: str, start: int = 0) -> Iterator[tuple[str, int]]:
     escaper = Escaper()
     begin = start
     for end in cluster_ends(text, start):
-        piece = (escaper.escape(text[at], text[at + 1 : at + 2]) for at in range(begin, end))
-        yield "".join(piece), end
+        piece = escaper.escape(text[begin], text[begin + 1 : begin + 2])
+        for at in range(begin + 1, end):
+            piece += escaper.escape(text[at], text[at + 1 : at + 2])
+        yield piece, end
         begin = end
 
 
@@ -124,7 +134,7 @@ def count_units(text: str) -> int:
     >>> count_units("né"), count_units("🤖")
     (2, 2)
     """
-    return len(text) + sum(char > "\uffff" for char in text)
+    return len(text) if text.isascii() else len(text) + sum(char > "\uffff" for char in text)
 
 
 def inert_start(text: str, max_units: int) -> str:
