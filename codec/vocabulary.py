@@ -128,7 +128,7 @@ def _token_bytes(token_ids: dict[str, int], path: Path) -> tuple[bytes, ...]:
         try:
             by_id[token_id] = bytes(alphabet[char] for char in token)
         except KeyError as error:
-            msg = f"{path}: token {token!r} holds {error}, which stands for no byte"
+            msg = f"{path}: token {token!r:.80} holds {error}, which stands for no byte"
             raise VocabularyError(msg) from error
     return tuple(by_id)
 
@@ -143,9 +143,10 @@ def _merges(
             pair = token_ids[left], token_ids[right]
             merges[pair] = rank, token_ids[left + right]
         except KeyError as error:
-            msg = f"{path}: the merge {line!r} needs the token {error}, which the table lacks"
+            said = f"the merge {line!r:.80} needs the token {error!s:.80}, which the table lacks"
+            msg = f"{path}: {said}"
             raise VocabularyError(msg) from error
         if left + right == END_OF_TEXT:
-            msg = f"{path}: the merge {line!r} would make {END_OF_TEXT} of what a person wrote"
+            msg = f"{path}: the merge {line!r:.80} would make {END_OF_TEXT} of what a person wrote"
             raise VocabularyError(msg)
     return merges

@@ -20,7 +20,7 @@ from typing import Self
 from engine.errors import EngineError, EngineStoppedError
 from engine.llm_engine import LLMEngine
 from engine.sequence import Scoring, Sequence, StepOutput, TokenScore
-from wire.jobs import Delta, Done, Failed, FinishReason, SamplingParams, Usage
+from wire.jobs import Delta, Done, ErrorCode, Failed, FinishReason, SamplingParams, Usage
 
 log = logging.getLogger(__name__)
 
@@ -153,13 +153,30 @@ class AsyncEngine:
         """Turn the crank until told to stop; whatever goes wrong, nobody is left waiting."""
         try:
             while self._take_inbox():
-                for output in self._engine.step():
-                    self._hand_out(output)
+                self._step()
         except Exception:
             log.exception("the step loop has died")
         finally:
             self._stopped.set()
             self._refuse_all()
+
+    def _step(self) -> None:
+        try:
+            outputs = self._engine.step()
+        except FloatingPointError as error:
+            # Of this model nothing can be had, but the process may have others, and told so must be
+            # who asked: without an answer they would ask one engine after the other.
+            log.error("model %s: %s", self.model_name, error)
+            self._fail_all(f"The model {self.model_name} cannot write this: {error}.")
+            return
+        for output in outputs:
+            self._hand_out(output)
+
+    def _fail_all(self, said: str) -> None:
+        for sequence, request in self._requests.items():
+            self._engine.abort(sequence)
+            request.emit(Failed(code=ErrorCode.INTERNAL, message=said))
+        self._requests.clear()
 
     def _take_inbox(self) -> bool:
         """Take all that waits; when idle, wait for something. Return False when told to stop."""

@@ -256,3 +256,24 @@ def test_an_idle_engine_leaves_when_the_event_loop_has_gone():
     assert engine.is_alive
     asyncio.run(stop(engine))
     assert not engine.is_alive
+
+
+def overflows_at(poison: str) -> NextToken:
+    """A model whose numbers are none once it has read `poison`."""
+
+    def next_token(held: Sequence[int]) -> int:
+        if bytes(held).startswith(poison.encode()):
+            raise FloatingPointError("a logit that is no number")
+        return forever_a(held)
+
+    return next_token
+
+
+async def test_a_model_that_computes_what_is_no_number_says_so_and_takes_the_next_request():
+    async with start(overflows_at("bad"), num_slots=1) as engine:
+        for _ in range(3):
+            [failed] = await collect(engine.generate("bad", make_params()))
+            assert isinstance(failed, Failed)
+            assert failed.code is ErrorCode.INTERNAL
+            assert failed.message.startswith("The model tiny cannot write this: a logit that")
+        assert text_of(await collect(engine.generate("good", make_params(max_tokens=3)))) == "aaa"
