@@ -4,13 +4,21 @@ Exit status: 0 after a stop that was asked for, 2 when something keeps the bot f
 of `doctor` goes by the worst that it finds.
 """
 
+import signal
+
+if __name__ == "__main__":
+    # While the libraries load, Ctrl-C ends the program without a traceback.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
 import argparse
 import asyncio
+import contextlib
 import io
 import logging
-import signal
+import os
 import sys
-from collections.abc import Awaitable, Callable, Coroutine
+import traceback
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
 import aiohttp
@@ -21,9 +29,13 @@ from redis.exceptions import RedisError
 from bot.client import BotClient, invite_link
 from bot.discord_api import log_in, use_discord_at
 from bot.doctor import examine, may_be_token
+from bot.health import BotHealth, health_server
+from bot.metrics import BotMetrics
+from bot.queue_watch import QueueWatch
 from bot.settings import TOKEN_PAGE, BadSettingsError, BotSettings, load_settings
 from wire.connection import connect, hide_password
 from wire.findings import EXIT_STATUS, exit_status
+from wire.log_lines import LogFormat, set_up_logging
 from wire.queue import Bounds, JobQueue
 
 _log = logging.getLogger("bot")
@@ -34,7 +46,6 @@ INTERRUPTED = 130
 CLOSED_FOR_BAD_TOKEN = 4004
 RETRY_S = 5.0
 BAD_TOKEN = f"Discord does not take DISCORD_TOKEN: reset it and copy it anew at {TOKEN_PAGE}"
-LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
 C = TypeVar("C", bound=discord.Client)
@@ -46,6 +57,7 @@ class StartError(Exception):
 
 def main() -> None:
     """Run the command line and exit."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     parser = argparse.ArgumentParser(prog="bot", description="Ovid's Discord bot.")
     commands = parser.add_subparsers(dest="command")
     commands.add_parser(
@@ -59,11 +71,13 @@ def main() -> None:
         sys.exit(doctor())
     try:
         settings = read_settings()
-        configure_logging(settings.log_level)
+        configure_logging(settings.log_level, settings.log_format)
         asyncio.run(_until_stopped(run(settings) if command == "run" else invite(settings)))
     except StartError as error:
         print(error, file=sys.stderr)
         sys.exit(EXIT_CANNOT_START)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
 
 
 def doctor() -> int:
@@ -100,12 +114,12 @@ def read_settings() -> BotSettings:
     return settings
 
 
-def configure_logging(level: str) -> None:
+def configure_logging(level: str, log_format: LogFormat = "text") -> None:
     """Log to standard error.
 
     discord.py's own logger stays at INFO or above, as its DEBUG shows messages and tokens.
     """
-    logging.basicConfig(stream=sys.stderr, level=level, format=LOG_FORMAT)
+    set_up_logging(level, log_format)
     discord.VoiceClient.warn_nacl = discord.VoiceClient.warn_dave = False
     logging.getLogger("discord").setLevel(max(logging.INFO, logging.getLevelName(level)))
 
@@ -114,19 +128,31 @@ async def run(settings: BotSettings) -> None:
     """Answer people, and connect again and again while Discord can't be reached.
 
     Raises:
-        StartError: Discord does not take the token, or the Redis URL can't be read.
+        StartError: Discord does not take the token, the Redis URL can't be read, or the port for
+            health can't be had.
     """
     bounds = Bounds(settings.max_waiting, settings.max_unfinished_per_user)
-    async with _connect_redis(settings) as redis:
+    metrics = BotMetrics()
+    async with contextlib.AsyncExitStack() as stack:
+        redis = await stack.enter_async_context(_connect_redis(settings))
+        queue = JobQueue(redis)
+        watch = QueueWatch(queue)
+        health = BotHealth(watch)
+        # Before anything is waited for: it is asked for most where something does not answer.
+        await stack.enter_async_context(_serve_health(health, metrics, settings))
         await _look_for_redis(redis, settings)
+        await stack.enter_async_context(watch)
 
         async def answer_people(client: BotClient) -> None:
             _log.info("add the bot to a server: %s", invite_link(client.application_id or 0))
             await client.connect()
 
         while True:
-            bot = BotClient(JobQueue(redis), bounds, note=settings.label_note)
-            await at_discord(bot, settings, answer_people)
+            health.client = BotClient(
+                queue, bounds, note=settings.label_note, watch=watch, metrics=metrics
+            )
+            await at_discord(health.client, settings, answer_people)
+            health.client = None
             await asyncio.sleep(RETRY_S)
 
 
@@ -167,6 +193,10 @@ async def at_discord(
             _log.warning("Discord closed the connection with code %s", error.code)
         except (aiohttp.ClientError, OSError, discord.DiscordException) as error:
             _log.warning("Discord can't be reached: %s", error)
+        except Exception as error:  # noqa: BLE001  # an event that the library can't read ends it
+            # Without its text, which may quote what a person wrote.
+            frames = "".join(traceback.format_tb(error.__traceback__))
+            _log.error("the connection to Discord broke with %s:\n%s", type(error).__name__, frames)
         else:
             return True
     return False
@@ -178,6 +208,27 @@ def _connect_redis(settings: BotSettings) -> Redis:
     except ValueError as error:
         msg = f"OVID_REDIS_URL: {error}"
         raise StartError(msg) from None
+
+
+@contextlib.asynccontextmanager
+async def _serve_health(
+    health: BotHealth, metrics: BotMetrics, settings: BotSettings
+) -> AsyncIterator[None]:
+    """Answer how the bot is, if that is wanted."""
+    host, port = settings.bot_health_host, settings.bot_health_port
+    if port is None:
+        yield
+        return
+    async with contextlib.AsyncExitStack() as stack:
+        try:
+            await stack.enter_async_context(health_server(health, metrics, host, port))
+        except (OSError, UnicodeError) as error:
+            # The loop's own words name the address once more.
+            number = error.errno if isinstance(error, OSError) else None
+            reason = os.strerror(number) if number and number > 0 else f"{error}"
+            msg = f"OVID_BOT_HEALTH_PORT: nobody can listen at {host}, port {port}: {reason}."
+            raise StartError(msg) from None
+        yield
 
 
 async def _look_for_redis(redis: Redis, settings: BotSettings) -> None:

@@ -5,27 +5,37 @@ import logging
 from typing import Any
 
 import discord
-from discord import app_commands
 from redis.exceptions import RedisError
 
 from bot import replies
-from bot.commands import generate_command, is_addressed, refuse, request_of
+from bot.ban import Ban
+from bot.command_tree import CommandTree
+from bot.commands import generate_command, insist, is_addressed, request_of
 from bot.details_button import DetailsButton
-from bot.discord_errors import DeniedError, GoneError, UnreachableError, discord_errors
+from bot.discord_api import bound_requests
+from bot.discord_errors import DeniedError, discord_errors
 from bot.follower import Follower
-from bot.intake import Intake, Request
-from bot.origin import Origin, job_id_of
+from bot.intake import Intake, Reception, Request
+from bot.metrics import BotMetrics
+from bot.origin import Origin, job_id_of, nonce
 from bot.pace import Pace
+from bot.queue_watch import QueueWatch
 from bot.recent import Recent
 from bot.stop_button import StopButton, StopResult
 from bot.supervise import supervised
 from bot.surface import NO_MENTIONS, surface_of
+from bot.unknown_button import UnknownButton
 from bot.verify_commands import verify_commands
+from wire.endings import Ending
+from wire.log_lines import log_facts
 from wire.queue import Bounds, JobQueue
 
 _log = logging.getLogger(__name__)
 
-SYNC_RETRY_S = 5.0
+IN_PRIVATE = "d"
+"""What stands for the part's number in the nonce of a direct message about a reply."""
+LEAVE_WITHIN_S = 5.0
+"""How long what was just asked may keep the bot from stopping."""
 GUILDS_TIMEOUT_S = 0.1
 """How long being ready waits for the list of servers; nothing here needs it."""
 PERMISSIONS = discord.Permissions(
@@ -56,10 +66,19 @@ class BotClient(discord.AutoShardedClient):
         bounds: How many requests may wait.
         pace: The edit budget.
         note: The operator's line below every label.
+        watch: Of the queue.
+        metrics: Where it is counted what people ask for and get.
     """
 
     def __init__(
-        self, queue: JobQueue, bounds: Bounds, pace: Pace | None = None, note: str = ""
+        self,
+        queue: JobQueue,
+        bounds: Bounds,
+        pace: Pace | None = None,
+        note: str = "",
+        *,
+        watch: QueueWatch,
+        metrics: BotMetrics,
     ) -> None:
         super().__init__(
             intents=least_intents(),
@@ -68,44 +87,56 @@ class BotClient(discord.AutoShardedClient):
             chunk_guilds_at_startup=False,
             max_messages=None,
             guild_ready_timeout=GUILDS_TIMEOUT_S,
+            http_trace=Ban().trace(),
         )
         self._queue = queue
         self._bounds = bounds
         self._pace = pace or Pace()
         self._note = note
+        self._watch = watch
+        self._metrics = metrics
         self._seen = Recent()
+        self._shards_in_session: set[int] = set()
         self._background: set[asyncio.Task[None]] = set()
-        self._tree = app_commands.CommandTree(self)
-        self._tree.error(self._on_command_error)
-        self._tree.add_command(generate_command(self._answer, self._models))
-        for command in verify_commands(self._answer, self._refuse):
+        self._registering: set[asyncio.Task[None]] = set()
+        self._asking: set[asyncio.Task[Any]] = set()
+        self._reading: set[asyncio.Task[Any]] = set()
+        self._tree = CommandTree(self, self._finish_before_leaving)
+        self._tree.add_command(generate_command(self._answer, self._tell_too_late, self._models))
+        for command in verify_commands(self._answer, self._refuse_to_read, self._reading):
             self._tree.add_command(command)
-        self._follower: Follower
+        self._follower: Follower | None = None
         self._intake: Intake
 
     async def setup_hook(self) -> None:
-        """Start following the queue and register commands, between login and gateway."""
+        """Start following the queue and registering commands, between login and gateway."""
+        bound_requests(self)
         bot_id = str(self._own_id)
         self._follower = Follower(
             self._queue,
             bot_id,
+            watch=self._watch,
+            metrics=self._metrics,
             surface_of=lambda origin, job_id: surface_of(self, origin, job_id),
             tell_denied=self._tell_denied,
             pace=self._pace,
             note=self._note,
         )
         self._intake = Intake(self._queue, self._follower, bot_id, self._bounds)
-        self.add_dynamic_items(StopButton, DetailsButton)
+        self.add_dynamic_items(StopButton, DetailsButton, UnknownButton)
         self._background.add(
             asyncio.create_task(supervised("following the queue", self._follower.run))
         )
-        await self._register_commands()
+        # Not waited for: mentions can be answered before commands are known.
+        self._registering.add(asyncio.create_task(self._tree.register()))
 
     async def close(self) -> None:
         """Leave Discord. Replies that are not done go on when the bot starts again."""
-        for task in self._background:
+        await self._finish_asking()
+        ending = {*self._background, *self._registering}
+        for task in ending:
             task.cancel()
-        await asyncio.gather(*self._background, return_exceptions=True)
+        await asyncio.gather(*ending, return_exceptions=True)
         self._background.clear()
         await super().close()
 
@@ -116,17 +147,49 @@ class BotClient(discord.AutoShardedClient):
     async def on_message(self, message: discord.Message) -> None:
         """Answer people who speak to the bot; a repeated event is no new message."""
         if is_addressed(message, self._own_id) and self._seen.add(message.id):
+            self._finish_before_leaving()
             origin, prompt = request_of(message, self._own_id)
             await self._answer(origin, Request(prompt))
+
+    async def on_shard_connect(self, shard_id: int) -> None:
+        """Note that Discord has begun a session with a shard."""
+        self._shards_in_session.add(shard_id)
+
+    async def on_shard_resumed(self, shard_id: int) -> None:
+        """Note that Discord goes on with a shard's session."""
+        self._shards_in_session.add(shard_id)
+
+    async def on_shard_disconnect(self, shard_id: int) -> None:
+        """Note that a shard has no session until it is connected or resumed."""
+        self._shards_in_session.discard(shard_id)
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether Discord's events arrive, on every shard."""
+        shards = self.shards
+        return bool(shards) and all(
+            number in self._shards_in_session and not shard.is_closed()
+            for number, shard in shards.items()
+        )
+
+    @property
+    def is_following(self) -> bool:
+        """Whether what has begun to work in the background still does."""
+        return not any(task.done() for task in self._background)
+
+    @property
+    def num_live(self) -> int:
+        """How many replies are under way."""
+        return self._follower.num_live if self._follower is not None else 0
 
     async def stop_reply(self, job_id: str) -> StopResult:
         """Stop a job, wherever it is."""
         try:
             was_open = await self._queue.cancel(job_id)
         except RedisError as error:
-            _log.warning("job %s: it could not be stopped: %r", job_id, error)
+            _log.warning("job=%s: it could not be stopped: %r", job_id, error)
             return StopResult.UNREACHABLE
-        is_live = self._follower.wake(job_id)
+        is_live = self._follower is not None and self._follower.wake(job_id)
         return StopResult.STOPPING if was_open or is_live else StopResult.OVER
 
     @property
@@ -143,55 +206,64 @@ class BotClient(discord.AutoShardedClient):
         """Take a request in, or say in a sentence why not."""
         job_id = job_id_of(origin)
         try:
-            refusal = await self._intake.ask(origin, request)
+            reception = await self._intake.ask(origin, request)
         except Exception:  # noqa: BLE001  # the person must hear of it too
-            _log.exception("job %s: taking it in failed", job_id)
-            refusal = replies.FAILED_HERE
-        if refusal is not None:
-            await self._refuse(origin, refusal)
+            _log.exception("job=%s: taking it in failed", job_id)
+            reception = Reception("failed", replies.FAILED_HERE)
+        await self._receive(origin, request.kind, reception)
 
-    async def _refuse(self, origin: Origin, sentence: str) -> None:
-        job_id = job_id_of(origin)
-        _log.info("job %s: refused", job_id)
+    async def _refuse_to_read(self, origin: Origin, sentence: str) -> None:
+        await self._receive(origin, "verify", Reception("unreadable", sentence))
+
+    async def _receive(self, origin: Origin, kind: str, reception: Reception) -> None:
+        self._metrics.asked(kind, reception.word)
+        if reception.refusal is None:
+            return
+        job_id, ending = job_id_of(origin), Ending("refused", reception.word)
+        log_facts(_log, ending.facts(job_id, attempt=None))
+        self._metrics.ended(ending)
         try:
-            await refuse(surface_of(self, origin, job_id), job_id, sentence)
+            surface, said = surface_of(self, origin, job_id), reception.refusal
+            await insist(lambda: surface.refuse(said), job_id)
         except DeniedError as error:
-            _log.warning("job %s: the bot may not answer there: %s", job_id, error)
+            _log.warning("job=%s: the bot may not answer there: %s", job_id, error)
             await self._tell_denied(origin, error)
 
     async def _tell_denied(self, origin: Origin, denied: DeniedError) -> None:
         if origin.asker_id == 0:
             return
-        try:
+        job_id, said = job_id_of(origin), replies.FAILED_HERE
+        if denied.lacks_permission:
+            said = replies.cannot_write(origin.channel_id)
+
+        async def say() -> None:
             with discord_errors():
                 channel = await self.create_dm(discord.Object(origin.asker_id))
-                said = replies.cannot_write(origin.channel_id)
-                await channel.send(said if denied.lacks_permission else replies.FAILED_HERE)
-        except (DeniedError, GoneError, UnreachableError) as error:
-            _log.info("%s: telling so in private failed too: %s", job_id_of(origin), error)
+                await channel.send(said, nonce=nonce(job_id, IN_PRIVATE))
 
-    async def _register_commands(self) -> None:
-        while True:
-            try:
-                with discord_errors():
-                    await self._tree.sync()
-            except UnreachableError as error:
-                _log.warning("commands could not be registered, trying again: %s", error)
-                await asyncio.sleep(SYNC_RETRY_S)
-            except (DeniedError, GoneError) as error:
-                _log.error("commands could not be registered: %s", error)
-                return
-            else:
-                return
-
-    async def _on_command_error(
-        self, interaction: discord.Interaction[Any], error: app_commands.AppCommandError
-    ) -> None:
-        _log.error("interaction %d: the command failed", interaction.id, exc_info=error)
         try:
-            if interaction.response.is_done():
-                await interaction.edit_original_response(content=replies.FAILED_HERE)
-            else:
-                await interaction.response.send_message(replies.FAILED_HERE, ephemeral=True)
-        except discord.HTTPException as failure:
-            _log.info("interaction %d: it could not be told: %s", interaction.id, failure.status)
+            await insist(say, job_id)
+        except DeniedError as error:
+            _log.info("job=%s: telling so in private failed too: %s", job_id, error)
+
+    async def _tell_too_late(self, origin: Origin) -> None:
+        """Answer a command in the channel, unless another bot of this name answers it."""
+        try:
+            is_answered = await self._queue.snapshot(job_id_of(origin)) is not None
+        except RedisError:
+            is_answered = False
+        if not is_answered:
+            await self._receive(origin, "generate", Reception("too_late", replies.TOO_LATE))
+
+    def _finish_before_leaving(self) -> None:
+        """Let the task that calls this end before the bot leaves, if it does soon."""
+        task = asyncio.current_task()
+        assert task is not None, "events come to tasks"
+        self._asking.add(task)
+        task.add_done_callback(self._asking.discard)
+
+    async def _finish_asking(self) -> None:
+        for reading in self._reading:
+            reading.cancel()
+        if self._asking:
+            await asyncio.wait(self._asking, timeout=LEAVE_WITHIN_S)

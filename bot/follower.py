@@ -9,24 +9,25 @@ import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable
 
-from pydantic import ValidationError
 from redis.exceptions import RedisError
 
 from bot import replies
 from bot.discord_errors import DeniedError, GoneError, UnreachableError
 from bot.live_reply import LiveReply
+from bot.metrics import BotMetrics
 from bot.origin import Origin, load_origin, origin_of_lost_job
 from bot.pace import Pace
+from bot.queue_watch import OUTAGE_PAUSE_S, QueueWatch
 from bot.recent import Recent
 from bot.supervise import supervised
 from bot.surface import Surface
-from wire.keys import TICK_INTERVAL_S
+from wire.endings import Ending
+from wire.log_lines import log_facts
 from wire.queue import JobQueue, JobRecord
 
 _log = logging.getLogger(__name__)
 
 RECONCILE_INTERVAL_S = 5.0
-OUTAGE_PAUSE_S = 1.0
 MAX_CRASHES = 3
 """How often a reply may fail for a reason nobody foresaw before it is given up."""
 
@@ -40,6 +41,8 @@ class Follower:
     Args:
         queue: The jobs.
         bot_id: Whose jobs.
+        watch: Knows how many engines live, and is told how Redis is.
+        metrics: Counts what ends.
         surface_of: Makes the place where a job's reply is shown.
         tell_denied: Tells who asked that the bot may not write there.
         pace: The edit budget.
@@ -51,6 +54,8 @@ class Follower:
         queue: JobQueue,
         bot_id: str,
         *,
+        watch: QueueWatch,
+        metrics: BotMetrics,
         surface_of: SurfaceOf,
         tell_denied: TellDenied,
         pace: Pace,
@@ -58,6 +63,8 @@ class Follower:
     ) -> None:
         self._queue = queue
         self._bot_id = bot_id
+        self._watch = watch
+        self._metrics = metrics
         self._surface_of = surface_of
         self._tell_denied = tell_denied
         self._pace = pace
@@ -67,10 +74,12 @@ class Follower:
         self._done = Recent()
         self._disowned = Recent()
         self._crashes: Counter[str] = Counter()
-        # Until the first tick says better: nobody shall read of a fault that may not be one.
-        self._num_engines = 1
         self._replies: asyncio.TaskGroup | None = None
-        self._redis_is_away = False
+
+    @property
+    def num_live(self) -> int:
+        """How many replies are under way."""
+        return len(self._live)
 
     async def run(self) -> None:
         """Follow the queue until cancelled."""
@@ -78,7 +87,6 @@ class Follower:
             self._replies = tasks
             tasks.create_task(supervised("following hints", self._follow_hints))
             tasks.create_task(supervised("reconciling", self._reconcile))
-            tasks.create_task(supervised("ticking", self._tick))
             try:
                 await asyncio.Event().wait()
             finally:
@@ -92,7 +100,7 @@ class Follower:
     def take(self, job_id: str, origin: Origin, num_engines: int) -> None:
         """Show the reply to a job that was just admitted."""
         self._submitting.discard(job_id)
-        self._num_engines = num_engines
+        self._watch.saw_engines(num_engines)
         self._start(job_id, origin, None, is_adopted=False)
 
     def drop(self, job_id: str) -> None:
@@ -126,7 +134,8 @@ class Follower:
             queue=self._queue,
             surface=self._surface_of(origin, job_id),
             pace=self._pace,
-            num_engines=lambda: self._num_engines,
+            metrics=self._metrics,
+            num_engines=lambda: self._watch.num_engines,
             record=record,
             is_adopted=is_adopted,
             note=self._note,
@@ -138,12 +147,12 @@ class Follower:
         try:
             await reply.run()
         except DeniedError as error:
-            _log.warning("job %s: the bot may not answer there: %s", reply.job_id, error)
+            _log.warning("job=%s: the bot may not answer there: %s", reply.job_id, error)
             self._done.add(reply.job_id)
             await self._tell_denied(reply.origin, error)
         except Exception:  # noqa: BLE001  # one broken reply must not end the others
             self._crashes[reply.job_id] += 1
-            _log.exception("job %s: showing its reply failed", reply.job_id)
+            _log.exception("job=%s: showing its reply failed", reply.job_id)
         else:
             self._done.add(reply.job_id)
             self._crashes.pop(reply.job_id, None)
@@ -160,9 +169,9 @@ class Follower:
                 hints = await self._queue.hints(self._bot_id, after)
             except RedisError as error:
                 after = None
-                await self._note_outage(error)
+                await self._wait_for_redis(error)
                 continue
-            self._note_recovery()
+            self._watch.redis.read()
             for hint in hints:
                 after = hint.entry_id
                 self.wake(hint.job_id)
@@ -177,24 +186,25 @@ class Follower:
                 for job_id in await self._queue.own(self._bot_id):
                     await self._adopt(job_id)
             except RedisError as error:
-                await self._note_outage(error)
+                await self._wait_for_redis(error)
             await asyncio.sleep(RECONCILE_INTERVAL_S)
 
     async def _adopt(self, job_id: str) -> None:
-        if job_id in self._live or job_id in self._submitting or job_id in self._done:
+        if job_id in self._live or job_id in self._submitting:
             return
-        if job_id in self._disowned:
+        # What is done here was shown just now, or Redis has lost that it was.
+        if job_id in self._done or job_id in self._disowned:
             await self._close(job_id)
             return
         try:
             record = await self._queue.snapshot(job_id)
             origin = load_origin(record.job.origin) if record else origin_of_lost_job(job_id)
-        except ValidationError:
-            _log.warning("job %s: a bot of another version wrote it", job_id)
+        except ValueError:
+            _log.warning("job=%s: a bot of another version wrote it", job_id)
             record, origin = None, origin_of_lost_job(job_id)
         if origin is None:
-            _log.warning("job %s: Redis has lost it, and its name does not say where", job_id)
             await self._close(job_id)
+            self._log_end(job_id, Ending("lost", "no_place_to_tell"))
         elif self._crashes[job_id] < MAX_CRASHES:
             self._start(job_id, origin, record, is_adopted=True)
         else:
@@ -204,33 +214,21 @@ class Follower:
         try:
             await self._surface_of(origin, job_id).refuse(replies.FAILED_HERE)
         except UnreachableError as error:
-            _log.info("job %s: its end could not be told yet: %s", job_id, error)
+            _log.info("job=%s: its end could not be told yet: %s", job_id, error)
             return
         except (DeniedError, GoneError) as error:
-            _log.warning("job %s: its end could not be told: %s", job_id, error)
+            _log.warning("job=%s: its end could not be told: %s", job_id, error)
         await self._close(job_id)
+        self._log_end(job_id, Ending("failed", "could_not_be_shown"))
 
     async def _close(self, job_id: str) -> None:
         await self._queue.cancel(job_id)
         await self._queue.shown(self._bot_id, job_id)
 
-    async def _tick(self) -> None:
-        while True:
-            try:
-                stats = await self._queue.tick()
-            except RedisError as error:
-                await self._note_outage(error)
-                continue
-            self._num_engines = stats.num_engines
-            await asyncio.sleep(TICK_INTERVAL_S)
-
-    async def _note_outage(self, error: RedisError) -> None:
-        if not self._redis_is_away:
-            _log.warning("Redis does not answer; it is asked until it does: %s", error)
-        self._redis_is_away = True
+    async def _wait_for_redis(self, error: RedisError) -> None:
+        self._watch.redis.failed(error)
         await asyncio.sleep(OUTAGE_PAUSE_S)
 
-    def _note_recovery(self) -> None:
-        if self._redis_is_away:
-            _log.info("Redis answers again")
-        self._redis_is_away = False
+    def _log_end(self, job_id: str, ending: Ending) -> None:
+        log_facts(_log, ending.facts(job_id, attempt=None))
+        self._metrics.ended(ending)

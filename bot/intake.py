@@ -6,10 +6,10 @@ Knows no Discord object: who calls it has read the message or command already.
 import logging
 import time
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from pydantic import ValidationError
-from redis.exceptions import RedisError
+from redis.exceptions import OutOfMemoryError, RedisError
 
 from bot import replies
 from bot.follower import Follower
@@ -47,6 +47,13 @@ class Request:
     kind: Literal["generate", "verify"] = "generate"
 
 
+class Reception(NamedTuple):
+    """What became of a request: one word for whoever counts, and why not, for the person."""
+
+    word: str
+    refusal: str | None = None
+
+
 class Intake:
     """The way into the queue."""
 
@@ -56,7 +63,7 @@ class Intake:
         self._bot_id = bot_id
         self._bounds = bounds
 
-    async def ask(self, origin: Origin, request: Request) -> str | None:
+    async def ask(self, origin: Origin, request: Request) -> Reception:
         """Put a request into the queue, and have its reply shown.
 
         Args:
@@ -64,21 +71,25 @@ class Intake:
             request: What is asked for.
 
         Returns:
-            None, or a sentence that refuses. A request that is known already is not refused.
+            What became of it. A request that is known already is not refused.
         """
         try:
             job = self._job(origin, request)
         except ValidationError as error:
             # A name that no model can have is no other mistake than one that none has.
             is_name = error.errors()[0]["loc"] == ("model",)
-            return await self._no_such_model() if is_name else replies.bad_option(error)
+            if is_name:
+                return await self._no_such_model()
+            return Reception("invalid", replies.bad_option(error))
         self._follower.expect(job.job_id)
         try:
             return await self._submit(job, origin)
         except RedisError as error:
-            _log.warning("job %s: it could not be submitted: %r", job.job_id, error)
+            _log.warning("job=%s: it could not be submitted: %r", job.job_id, error)
             self._follower.disown(job.job_id)
-            return replies.REDIS_AWAY
+            if isinstance(error, OutOfMemoryError):
+                return Reception("redis_full", replies.REDIS_FULL)
+            return Reception("redis_away", replies.REDIS_AWAY)
         finally:
             self._follower.drop(job.job_id)
 
@@ -90,8 +101,8 @@ class Intake:
             _log.info("the models could not be looked up: %r", error)
             return ()
 
-    async def _no_such_model(self) -> str:
-        return replies.no_such_model(await self.models())
+    async def _no_such_model(self) -> Reception:
+        return Reception(Admission.NO_MODEL, replies.no_such_model(await self.models()))
 
     def _job(self, origin: Origin, request: Request) -> Job:
         lasts_s = MESSAGE_DEADLINE_S if origin.kind == "message" else INTERACTION_DEADLINE_S
@@ -109,21 +120,23 @@ class Intake:
             origin=dump_origin(origin),
         )
 
-    async def _submit(self, job: Job, origin: Origin) -> str | None:
+    async def _submit(self, job: Job, origin: Origin) -> Reception:
         submitted = await self._queue.submit(job, self._bounds)
-        match submitted.admission:
+        admission = submitted.admission
+        match admission:
             case Admission.OK if job.kind == "verify" and submitted.num_engines == 0:
                 await self._queue.cancel(job.job_id)
                 await self._queue.shown(job.bot_id, job.job_id)
-                return replies.NO_ENGINE_TO_VERIFY
+                return Reception("no_engine", replies.NO_ENGINE_TO_VERIFY)
             case Admission.OK:
                 self._follower.take(job.job_id, origin, submitted.num_engines)
-                return None
+                return Reception(admission)
             case Admission.DUPLICATE:
-                return None
+                return Reception(admission)
             case Admission.BUSY:
-                return replies.line_is_full(submitted.num_waiting)
+                return Reception(admission, replies.line_is_full(submitted.num_waiting))
             case Admission.BUSY_USER:
-                return replies.you_have_enough(self._bounds.max_unfinished_per_user)
+                most = self._bounds.max_unfinished_per_user
+                return Reception(admission, replies.you_have_enough(most))
             case Admission.NO_MODEL:
                 return await self._no_such_model()

@@ -14,11 +14,13 @@ from redis.exceptions import RedisError
 
 from bot.discord_errors import DeniedError, GoneError, UnreachableError
 from bot.message_editor import MessageEditor
+from bot.metrics import BotMetrics
 from bot.origin import Origin
 from bot.pace import Pace
 from bot.reply_view import View, view_of, view_of_forgotten
 from bot.surface import Surface
-from wire.jobs import Outcome
+from wire.endings import Ending
+from wire.log_lines import log_facts
 from wire.queue import JobQueue, JobRecord, JobState
 
 _log = logging.getLogger(__name__)
@@ -42,6 +44,7 @@ class LiveReply:
         queue: Where the job's record is.
         surface: Where the reply is shown.
         pace: The edit budget, shared by all replies.
+        metrics: Counts what ends, and how long it took.
         num_engines: Says how many engines are alive.
         record: What is known of the job already.
         is_adopted: Whether an earlier run of the bot may have posted parts of it.
@@ -57,6 +60,7 @@ class LiveReply:
         queue: JobQueue,
         surface: Surface,
         pace: Pace,
+        metrics: BotMetrics,
         num_engines: Callable[[], int],
         record: JobRecord | None = None,
         is_adopted: bool = False,
@@ -68,9 +72,13 @@ class LiveReply:
         self._queue = queue
         self._surface = surface
         self._pace = pace
+        self._metrics = metrics
         self._num_engines = num_engines
         self._record = record
         self._must_search = is_adopted
+        # When an adopted one was asked for, an earlier run saw and this one did not.
+        self._saw_asking = not is_adopted
+        self._shows_text = False
         self._note = note
         self._began_s = pace.now_s()
         self._news = asyncio.Event()
@@ -96,10 +104,12 @@ class LiveReply:
             while (pause_s := await self._until_reached(self._show_once)) is not None:
                 await self._wait_for_news(pause_s)
         except GoneError as error:
-            _log.info("job %s: its message is gone, so it is stopped: %s", self.job_id, error)
+            _log.info("job=%s: its message is gone, so it is stopped: %s", self.job_id, error)
             await self._until_reached(self._take_away)
+            self._log_end(Ending("gone", "message_deleted"))
         except DeniedError:
             await self._until_reached(self._take_away)
+            self._log_end(Ending("denied", "may_not_write"))
             raise
         finally:
             if typing is not None:
@@ -109,7 +119,7 @@ class LiveReply:
         try:
             await self._surface.typing()
         except (GoneError, DeniedError, UnreachableError) as error:
-            _log.info("job %s: typing could not be shown: %s", self.job_id, error)
+            _log.info("job=%s: typing could not be shown: %s", self.job_id, error)
 
     async def _until_reached(self, step: Callable[[], Awaitable[T]]) -> T:
         """Repeat a step until Redis and Discord could be reached for all of it."""
@@ -118,7 +128,7 @@ class LiveReply:
             try:
                 return await step()
             except (RedisError, UnreachableError) as error:
-                _log.info("job %s: tried again in %.2f s: %r", self.job_id, retry_s, error)
+                _log.info("job=%s: tried again in %.2f s: %r", self.job_id, retry_s, error)
             await asyncio.sleep(retry_s)
             retry_s = min(2 * retry_s, RETRY_MAX_S)
 
@@ -140,15 +150,28 @@ class LiveReply:
                 await self._editor.show(view)
         else:
             view = await self._look()
-            patience_left_s = self._began_s + PATIENCE_S - self._pace.now_s()
+            patience_left_s = PATIENCE_S - self._age_s
             if not view.has_news and patience_left_s > 0:
                 return patience_left_s
             await self._editor.show(view)
+        self._note_first_text()
         if not view.is_final:
             return POLL_INTERVAL_S
         await self._queue.shown(self._bot_id, self.job_id)
-        self._log_end(len(view.parts))
+        outcome = self._record.outcome if self._record else None
+        self._log_end(Ending.of(outcome) if outcome else Ending("forgotten", "lost_by_redis"))
         return None
+
+    def _note_first_text(self) -> None:
+        if self._shows_text or not (self._record and self._record.text):
+            return
+        self._shows_text = True
+        if self._saw_asking:
+            self._metrics.showed_first_text(self._age_s)
+
+    @property
+    def _age_s(self) -> float:
+        return self._pace.now_s() - self._began_s
 
     async def _look(self) -> View:
         self._news.clear()
@@ -169,26 +192,16 @@ class LiveReply:
         try:
             await self._editor.delete_all()
         except DeniedError as error:
-            _log.info("job %s: its messages could not be deleted: %s", self.job_id, error)
+            _log.info("job=%s: its messages could not be deleted: %s", self.job_id, error)
         await self._queue.shown(self._bot_id, self.job_id)
 
-    def _log_end(self, num_parts: int) -> None:
-        outcome = self._record.outcome if self._record else None
-        ending = "forgotten"
-        if outcome is not None:
-            ending = _ending(outcome)
-        _log.info(
-            "job %s: reply is done: ending=%s parts=%d edits=%d shown_ms=%d",
-            *(self.job_id, ending, num_parts, self._editor.num_edits),
-            int((self._pace.now_s() - self._began_s) * 1000),
-        )
-
-
-def _ending(outcome: Outcome) -> str:
-    match outcome.kind:
-        case "done":
-            return outcome.finish_reason
-        case "failed":
-            return outcome.code
-        case "verified":
-            return outcome.verdict
+    def _log_end(self, ending: Ending) -> None:
+        shown = {
+            "parts": len(self._editor.message_ids),
+            "edits": self._editor.num_edits,
+            "shown_ms": int(self._age_s * 1000),
+        }
+        attempt = self._record.attempt if self._record else None
+        log_facts(_log, {**ending.facts(self.job_id, attempt), **shown})
+        seconds = self._age_s if self._saw_asking else None
+        self._metrics.ended(ending, num_edits=self._editor.num_edits, seconds=seconds)

@@ -10,6 +10,8 @@ from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_va
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from bot.label import check_note
+from wire.log_lines import LogFormat
+from wire.redis_url import SCHEMES
 
 TOKEN_PAGE = "https://discord.com/developers/applications"  # noqa: S105  # an address, no secret
 
@@ -24,7 +26,7 @@ class BotSettings(BaseSettings):
     discord_token: Annotated[SecretStr, Field(validation_alias="DISCORD_TOKEN")] = SecretStr("")
     """Of the bot, from Discord's developer portal."""
     redis_url: SecretStr = SecretStr("redis://localhost:6379/0")
-    """Any URL that redis-py takes; it may hold a password."""
+    """One server, Sentinels or a Cluster, as docs/operations.md says; it may hold a password."""
     discord_api: str | None = None
     """Where Discord's REST API is, if not at Discord: `http://127.0.0.1:8080/api/v10`."""
     discord_gateway: str | None = None
@@ -34,14 +36,19 @@ class BotSettings(BaseSettings):
     max_unfinished_per_user: Annotated[int, Field(ge=1, le=100)] = 2
     label_note: Annotated[str, AfterValidator(check_note)] = ""
     """A line of the operator's own below every label, up to 200 characters."""
+    bot_health_port: Annotated[int, Field(ge=0, le=65535)] | None = None
+    """Where `/healthz`, `/readyz` and `/metrics` are answered; 0: any free one; None: nowhere."""
+    bot_health_host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
+    """At which address; whoever reaches it may read them."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_format: LogFormat = "text"
+    """JSON for machines."""
 
     @field_validator("redis_url")
     @classmethod
     def _is_redis_url(cls, url: SecretStr) -> SecretStr:
-        schemes = ("redis://", "rediss://", "unix://")
-        if not url.get_secret_value().startswith(schemes):
-            msg = f"input should begin with {', '.join(schemes[:-1])} or {schemes[-1]}"
+        if not url.get_secret_value().startswith(SCHEMES):
+            msg = f"input should begin with {', '.join(SCHEMES[:-1])} or {SCHEMES[-1]}"
             raise ValueError(msg)
         return url
 

@@ -87,6 +87,7 @@ class ModelPool:
         self._default_folder = find_model(default, models)
         self.default_name = model_name(self._default_folder)
         self.device = device
+        self.num_slots = num_slots
         self._sizes = {
             "num_slots": num_slots,
             "prefill_tokens": prefill_tokens,
@@ -128,6 +129,12 @@ class ModelPool:
         in_use = [each for each in self._closing if each.num_users]
         engines = [each.engine for each in (*self._running.values(), *in_use) if each.engine]
         return all(engine.is_alive for engine in engines)
+
+    @property
+    def is_loaded(self) -> bool:
+        """Return whether the default model has an engine."""
+        default = self._running.get(self.default_name)
+        return default is not None and default.engine is not None
 
     def names(self) -> list[str]:
         """Return what can be asked for now: the default model, then the others in ABC order.

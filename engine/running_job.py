@@ -32,6 +32,11 @@ class RunningJob:
         """Return the id under which the queue knows it."""
         return self.claimed.job.job_id
 
+    @property
+    def total_ms(self) -> int:
+        """Return how long ago it was submitted."""
+        return self.claimed.waited_ms + round(1000 * (time.monotonic() - self.began_s))
+
     def progress(self) -> Progress:
         """Return what Redis has not confirmed, in whole characters.
 
@@ -52,13 +57,12 @@ class RunningJob:
 
     def cancelled_unbegun(self, model_name: str) -> Done:
         """Return the last word of a job that was cancelled before its model was there."""
-        waited_ms = self.claimed.waited_ms
         usage = Usage(
             prompt_tokens=0,
             completion_tokens=0,
-            queue_ms=waited_ms,
+            queue_ms=self.claimed.waited_ms,
             first_token_ms=None,
-            total_ms=waited_ms + round(1000 * (time.monotonic() - self.began_s)),
+            total_ms=self.total_ms,
         )
         return Done(
             finish_reason=FinishReason.CANCELLED,

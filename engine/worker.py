@@ -8,19 +8,21 @@ says is another's is dropped without a word; a Redis that is away is waited for,
 import asyncio
 import contextlib
 import logging
-import time
 
 from redis.exceptions import RedisError
 
 from engine.errors import EngineError, EngineStoppedError
 from engine.key_watch import KeyWatch
+from engine.metrics import EngineMetrics
 from engine.model_pool import ModelPool
 from engine.running_job import RunningJob
 from engine.verifier import Verifier
 from engine.waiting import cancel, unless, wait
+from wire.endings import Ending
 from wire.jobs import Delta, Done, ErrorCode, Failed, Outcome
+from wire.log_lines import log_facts
 from wire.queue import Claimed, JobQueue, Progress
-from wire.verdicts import Verified
+from wire.redis_state import RedisWatch
 
 log = logging.getLogger(__name__)
 
@@ -40,23 +42,6 @@ STEP_LOOP_DIED = "The engine's step loop has died; its log says why."
 NOT_YOURS, GO_ON, CANCEL = 0, 1, 2
 
 
-class _Outage:
-    """Says once that Redis is away, and once that it is back."""
-
-    def __init__(self) -> None:
-        self._began_s: float | None = None
-
-    def note(self, error: RedisError) -> None:
-        if self._began_s is None:
-            self._began_s = time.monotonic()
-            log.warning("Redis is away, waiting for it: %s", error)
-
-    def is_over(self) -> None:
-        if self._began_s is not None:
-            log.info("Redis is back after %.1f s", time.monotonic() - self._began_s)
-            self._began_s = None
-
-
 class Worker:
     """Serve the jobs for a pool of models until told to stop.
 
@@ -68,6 +53,7 @@ class Worker:
         grace_s: how long `stop` lets running jobs finish before they are handed back.
         verifier: answers whether texts were written here; left out: there is no key to tell by.
         fingerprint: of the key that marks the pool's texts; empty where nothing is marked.
+        metrics: counts what ends; left out: nobody reads them.
     """
 
     def __init__(
@@ -80,7 +66,10 @@ class Worker:
         grace_s: float,
         verifier: Verifier | None = None,
         fingerprint: str = "",
+        metrics: EngineMetrics | None = None,
     ) -> None:
+        self.redis = RedisWatch(log)
+        self.has_ended = False
         self._pool = pool
         self._queue = queue
         self._name = name
@@ -91,7 +80,12 @@ class Worker:
         self._jobs: dict[str, RunningJob] = {}
         self._slot_freed = asyncio.Event()
         self._text_written = asyncio.Event()
-        self._outage = _Outage()
+        self._metrics = metrics or EngineMetrics()
+
+    @property
+    def num_running(self) -> int:
+        """Return how many jobs are being served."""
+        return len(self._jobs)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Claim and serve until `stop` is set; then finish or hand back what runs, and leave.
@@ -113,6 +107,7 @@ class Worker:
             for task in ended:
                 task.result()
         finally:
+            self.has_ended = True
             jobs = [job.task for job in self._jobs.values() if job.task]
             await cancel(beating, claiming, stopping, *jobs)
 
@@ -122,13 +117,13 @@ class Worker:
             models = await asyncio.to_thread(self._pool.names)
             try:
                 claimed = await self._queue.claim(self._name, models, num_free, list(self._jobs))
-                self._outage.is_over()
+                self.redis.wrote()
                 for each in claimed:
                     self._start(each)
                 await self._key_watch.look()
                 await self._wait_for_room_and_work(models, stop)
             except RedisError as error:
-                self._outage.note(error)
+                self.redis.failed(error)
                 await asyncio.sleep(RETRY_S)
         if not stop.is_set():
             raise EngineStoppedError(STEP_LOOP_DIED)
@@ -152,10 +147,11 @@ class Worker:
             try:
                 verdicts = await self._queue.beat(self._name, sent)
             except RedisError as error:
-                self._outage.note(error)
+                self.redis.failed(error)
                 self._text_written.set()
                 await asyncio.sleep(RETRY_S)
                 continue
+            self.redis.wrote()
             for job, progress, verdict in zip(jobs, sent, verdicts, strict=True):
                 self._heed(job, progress, verdict)
         raise EngineStoppedError(STEP_LOOP_DIED)
@@ -197,13 +193,15 @@ class Worker:
         except EngineStoppedError:
             return
         except Exception:
-            log.exception("job %s failed", job.job_id)
+            log.exception("job=%s: it failed", job.job_id)
             doing = "looked at" if verifies else "wrote"
             said = f"Something went wrong in the engine while it {doing} this."
             outcome = Failed(code=ErrorCode.INTERNAL, message=said)
         job.is_ending = True
         if await self._finish(job, outcome):
-            _log_outcome(job.job_id, claimed.attempt, outcome)
+            ending = Ending.of(outcome, queue_ms=claimed.waited_ms, total_ms=job.total_ms)
+            log_facts(log, ending.facts(job.job_id, claimed.attempt))
+            self._metrics.ended(ending)
         self._forget(job)
 
     async def _listen(self, job: RunningJob) -> Done | Failed:
@@ -230,7 +228,7 @@ class Worker:
         except EngineStoppedError:
             raise
         except EngineError as error:
-            log.warning("job %s: no engine for it: %s", job.job_id, error)
+            log.warning("job=%s: no engine for it: %s", job.job_id, error)
             return Failed(code=error.code, message=str(error))
         raise EngineStoppedError(STEP_LOOP_DIED)
 
@@ -238,7 +236,7 @@ class Worker:
         try:
             found = await unless(job.cancelled, self._verifier.verify(job.claimed.job.prompt))
         except EngineError as error:
-            log.warning("job %s cannot be verified: %s", job.job_id, error)
+            log.warning("job=%s: it cannot be verified: %s", job.job_id, error)
             return Failed(code=error.code, message=str(error))
         return job.cancelled_unbegun(self._pool.default_name) if found is None else found
 
@@ -249,7 +247,7 @@ class Worker:
             try:
                 verdict = await self._queue.finish(self._name, progress, outcome)
             except RedisError as error:
-                self._outage.note(error)
+                self.redis.failed(error)
                 await asyncio.sleep(RETRY_S)
                 continue
             if verdict >= 0:
@@ -275,24 +273,3 @@ class Worker:
     async def _hand_back(self, job: RunningJob) -> None:
         with contextlib.suppress(RedisError):
             await self._queue.release(self._name, job.job_id, job.claimed.attempt)
-
-
-def _log_outcome(job_id: str, attempt: int, outcome: Outcome) -> None:
-    if isinstance(outcome, Failed):
-        log.info("job %s attempt %d failed: %s", job_id, attempt, outcome.code)
-        return
-    if isinstance(outcome, Verified):
-        log.info("job %s attempt %d verified: %d tokens", job_id, attempt, outcome.num_scored)
-        return
-    usage = outcome.usage
-    log.info(
-        "job %s attempt %d %s: %d+%d tokens, queue %d ms, first token %s ms, total %d ms",
-        job_id,
-        attempt,
-        outcome.finish_reason,
-        usage.prompt_tokens,
-        usage.completion_tokens,
-        usage.queue_ms,
-        usage.first_token_ms,
-        usage.total_ms,
-    )

@@ -17,15 +17,17 @@ from redis.asyncio import Redis
 from engine.commands.marking import MarkingCommand
 from engine.errors import EngineStoppedError
 from engine.loading import load_engine, pick_device
+from engine.metrics import EngineMetrics
 from engine.model_pool import ModelPool
 from engine.verifier import Verifier
 from engine.watermark import WatermarkKey
 from engine.worker import STEP_LOOP_DIED, Worker
 from wire.connection import connect, hide_password
+from wire.log_lines import LogFormat, set_up_logging
 from wire.queue import JobQueue
 
 if TYPE_CHECKING:
-    from engine.http_api import HttpOptions
+    from engine.http_api import EngineHealth, HttpOptions
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +43,8 @@ class Serve(MarkingCommand):
     redis: bool = True
     """Take jobs from Redis; `--no-redis` serves HTTP alone."""
     redis_url: SecretStr = SecretStr("redis://localhost:6379/0")
-    """Any redis-py URL; it may hold a password, and is shown without it."""
+    """One server, Sentinels or a Cluster, as docs/operations.md says; it may hold a password, and
+    is shown without it."""
     slots: Annotated[int, Field(ge=1, le=1024)] = 8
     """Replies written at once. Each takes its share of memory for keys and values, in every model
     that is loaded."""
@@ -57,8 +60,15 @@ class Serve(MarkingCommand):
     """What HTTP callers must bear."""
     http_max_requests: Annotated[int, Field(ge=1, le=4096)] = 32
     """Samples that HTTP callers may have in flight at once."""
+    health_port: Annotated[int, Field(ge=0, le=65535)] | None = None
+    """Answer /healthz, /readyz and /metrics at this port, without a token; 0: any free one; left
+    out: only where the HTTP API is."""
+    health_host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
+    """Where to listen for them; whoever reaches it may read them."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """The least that is logged. Prompts and replies never are."""
+    log_format: LogFormat = "text"
+    """Lines of words, or of JSON for machines."""
 
     @model_validator(mode="after")
     def _has_a_door(self) -> Self:
@@ -73,11 +83,9 @@ class Serve(MarkingCommand):
         Raises:
             EngineError: the model cannot be run, or a step loop has died.
             ValueError: the Redis URL cannot be read.
-            OSError: the HTTP port cannot be had.
+            OSError: a port cannot be had.
         """
-        logging.basicConfig(
-            level=self.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-        )
+        set_up_logging(self.log_level, self.log_format)
         redis = connect(self.redis_url.get_secret_value()) if self.redis else None
         http = _http_options(self)
         keys = self.keys() if self.watermark else self.known_keys()
@@ -107,30 +115,20 @@ async def _serve(
     fingerprint = marking.fingerprint if marking else ""
     # Leases are fenced by this name, so no engine may ever bear another's.
     name = f"{socket.gethostname()[:32]}.{os.getpid()}.{secrets.token_hex(4)}"
+    metrics, stop = EngineMetrics(), asyncio.Event()
+    worker = _worker(settings, pool, redis, name, verifier, fingerprint, metrics) if redis else None
     async with contextlib.AsyncExitStack() as stack:
         if redis is not None:
             await stack.enter_async_context(redis)
+        # Before the model: that it is being loaded is to be seen.
+        health = await stack.enter_async_context(_health(settings, pool, metrics, worker, stop))
         # Until the model is loaded, a signal ends the process at once, however long that takes.
         asyncio.get_running_loop().add_signal_handler(signal.SIGINT, os._exit, INTERRUPTED)
         await stack.enter_async_context(pool)
-        stop = _stop_at_signals()
-        async with _http(http, pool, verifier) as http_url:
-            doors = [http_url] if http_url else []
-            if redis is None:
-                working = asyncio.create_task(_watch(pool, stop))
-            else:
-                doors.append(f"jobs from {hide_password(settings.redis_url.get_secret_value())}")
-                worker = Worker(
-                    pool,
-                    JobQueue(redis),
-                    name=name,
-                    num_slots=settings.slots,
-                    grace_s=settings.grace_s,
-                    verifier=verifier,
-                    fingerprint=fingerprint,
-                )
-                working = asyncio.create_task(worker.run(stop))
-            _say_ready(settings, name, pool, doors, fingerprint)
+        _set_at_signals(stop)
+        async with _http(http, pool, verifier, health) as http_url:
+            _say_ready(settings, name, pool, http_url, fingerprint)
+            working = asyncio.create_task(worker.run(stop) if worker else _watch(pool, stop))
             stopping = asyncio.create_task(stop.wait())
             await asyncio.wait((working, stopping), return_when=asyncio.FIRST_COMPLETED)
             stopping.cancel()
@@ -139,17 +137,39 @@ async def _serve(
     log.info("engine stopped")
 
 
-def _stop_at_signals() -> asyncio.Event:
-    stop = asyncio.Event()
+def _worker(
+    settings: Serve,
+    pool: ModelPool,
+    redis: Redis,
+    name: str,
+    verifier: Verifier,
+    fingerprint: str,
+    metrics: EngineMetrics,
+) -> Worker:
+    return Worker(
+        pool,
+        JobQueue(redis),
+        name=name,
+        num_slots=settings.slots,
+        grace_s=settings.grace_s,
+        verifier=verifier,
+        fingerprint=fingerprint,
+        metrics=metrics,
+    )
+
+
+def _set_at_signals(stop: asyncio.Event) -> None:
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(signum, stop.set)
-    return stop
 
 
 def _say_ready(
-    settings: Serve, name: str, pool: ModelPool, doors: list[str], fingerprint: str
+    settings: Serve, name: str, pool: ModelPool, http_url: str | None, fingerprint: str
 ) -> None:
+    doors = [http_url] if http_url else []
+    if settings.redis:
+        doors.append(f"jobs from {hide_password(settings.redis_url.get_secret_value())}")
     log.info(
         "engine ready: %s runs GPT-2 %s on %s, %d slots, %s; %s; models: %s",
         name,
@@ -183,8 +203,40 @@ def _http_options(settings: Serve) -> "HttpOptions | None":
 
 
 @contextlib.asynccontextmanager
+async def _health(
+    settings: Serve,
+    pool: ModelPool,
+    metrics: EngineMetrics,
+    worker: Worker | None,
+    stop: asyncio.Event,
+) -> AsyncIterator["EngineHealth | None"]:
+    """Say how the engine is, if anybody may ask, and at a port of its own if that is wanted."""
+    host, port = settings.health_host, settings.health_port
+    if port is None and settings.http_port is None:
+        yield None
+        return
+    from engine.http_api import EngineHealth, health_server  # noqa: PLC0415 - as above
+
+    health = EngineHealth(pool, metrics, worker, stop)
+    async with contextlib.AsyncExitStack() as stack:
+        if port is not None:
+            try:
+                await stack.enter_async_context(health_server(health, host, port))
+            except (OSError, UnicodeError) as error:
+                # The loop's own words name the address once more.
+                number = error.errno if isinstance(error, OSError) else None
+                reason = os.strerror(number) if number and number > 0 else f"{error}"
+                msg = f"nobody can listen at {host}, health port {port}: {reason}."
+                raise OSError(msg) from None
+        yield health
+
+
+@contextlib.asynccontextmanager
 async def _http(
-    options: "HttpOptions | None", pool: ModelPool, verifier: Verifier
+    options: "HttpOptions | None",
+    pool: ModelPool,
+    verifier: Verifier,
+    health: "EngineHealth | None",
 ) -> AsyncIterator[str | None]:
     """Serve HTTP if it is wanted, and give its address."""
     if options is None:
@@ -192,7 +244,7 @@ async def _http(
         return
     from engine.http_api import http_api  # noqa: PLC0415 - as above
 
-    async with http_api(pool, options, verifier) as port:
+    async with http_api(pool, options, verifier, health) as port:
         host = f"[{options.host}]" if ":" in options.host else options.host
         yield f"http://{host}:{port}"
 

@@ -15,16 +15,13 @@ from engine.http_api.bodies import CompletionRequest
 from engine.http_api.choices import Choice, Piece, make_choices, write_choice
 from engine.http_api.door import Door, door_key, read_body
 from engine.http_api.errors import translate
+from engine.http_api.summaries import Summary, summary_key
 from engine.label import header_label, header_value, label
-from wire.jobs import Usage
 
 MACHINE_HEADER = "X-Machine-Generated"
 """For programs: what wrote the text."""
 LABEL_HEADER = "X-Ovid-Label"
 """For people: the label, in ASCII."""
-
-usage_key = web.RequestKey("usage", dict[str, int])
-"""What the log says of a request's size."""
 
 
 @dataclass(eq=False, slots=True)
@@ -32,10 +29,9 @@ class _Reply:
     """What all chunks of an answer have in common, and what it took."""
 
     model_name: str
+    summary: Summary
     reply_id: str = field(default_factory=lambda: f"cmpl-{secrets.token_hex(12)}")
     created: int = field(default_factory=lambda: int(time.time()))
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
 
     @property
     def writer(self) -> str:
@@ -61,34 +57,29 @@ class _Reply:
             **more,
         }
 
-    def count(self, choice: Choice, usage: Usage) -> None:
-        # A prompt is counted once, however many samples continue it.
-        self.prompt_tokens += usage.prompt_tokens if choice.sample == 0 else 0
-        self.completion_tokens += usage.completion_tokens
-
     @property
     def usage(self) -> dict[str, int]:
+        prompt_tokens = self.summary.prompt_tokens
+        completion_tokens = self.summary.completion_tokens
         return {
-            "prompt_tokens": self.prompt_tokens,
-            "completion_tokens": self.completion_tokens,
-            "total_tokens": self.prompt_tokens + self.completion_tokens,
+            "prompt_tokens": prompt_tokens,
+            "completion_tokens": completion_tokens,
+            "total_tokens": prompt_tokens + completion_tokens,
         }
 
 
 async def create_completion(request: web.Request) -> web.StreamResponse:
     """Answer `POST /v1/completions`."""
     door = request.app[door_key]
+    request[summary_key] = Summary()
     wanted = await read_body(request, CompletionRequest)
     with door.places.take(len(wanted.prompt) * wanted.n):
         async with door.pool.use(wanted.model) as engine:
             choices = await asyncio.to_thread(make_choices, engine, wanted)
-            reply = _Reply(engine.model_name)
-            try:
-                if wanted.stream:
-                    return await _streamed(request, wanted, engine, choices, reply)
-                return await _whole(door, engine, choices, reply)
-            finally:
-                request[usage_key] = reply.usage
+            reply = _Reply(engine.model_name, request[summary_key])
+            if wanted.stream:
+                return await _streamed(request, wanted, engine, choices, reply)
+            return await _whole(door, engine, choices, reply)
 
 
 async def _whole(
@@ -116,7 +107,7 @@ async def _write_all(
     async def write(choice: Choice) -> None:
         async def take_and_count(piece: Piece) -> None:
             if piece.done is not None:
-                reply.count(choice, piece.done.usage)
+                reply.summary.count(piece.done, with_prompt=choice.sample == 0)
             await take(piece)
 
         await write_choice(engine, choice, take_and_count, closing)
@@ -163,7 +154,9 @@ async def _streamed(
         raise
     except Exception as error:  # noqa: BLE001 - translated and logged like everywhere else
         # The status has been sent: what went wrong is told as an event.
-        await events.send(translate(error).body)
+        refusal = translate(error)
+        reply.summary.error_code = refusal.code
+        await events.send(refusal.body)
     await events.response.write_eof()
     return events.response
 

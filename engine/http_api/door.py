@@ -13,6 +13,7 @@ from engine.http_api.errors import ApiError, from_validation, overloaded
 from engine.http_api.files import FileStore
 from engine.http_api.fine_tuning import FineTuning
 from engine.http_api.options import HttpOptions
+from engine.metrics import EngineMetrics
 from engine.model_pool import ModelPool
 from engine.verifier import Verifier
 
@@ -90,6 +91,7 @@ class Door:
     files: FileStore
     fine_tuning: FineTuning
     verifier: Verifier
+    metrics: EngineMetrics
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     is_draining: bool = False
     traffic: Traffic = field(default_factory=Traffic)

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from engine.errors import (
     EngineError,
     EngineStoppedError,
+    MemoryShortError,
     NoKeyError,
     PromptTooLongError,
     UnknownModelError,
@@ -146,7 +147,7 @@ def from_engine(error: EngineError) -> ApiError:
             return ApiError(503, str(error), code="no_watermark_key")
         case EngineStoppedError():
             return ApiError(503, str(error), code="engine_stopped")
-        case _ if error.code is ErrorCode.INTERNAL:
+        case EngineError(code=ErrorCode.INTERNAL) | MemoryShortError():
             # A model that is damaged or too large for this machine, now.
             return ApiError(503, str(error), code="model_unavailable", param="model")
         case _:

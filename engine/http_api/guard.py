@@ -13,18 +13,16 @@ from urllib.parse import urlsplit
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from engine.http_api.completions import usage_key
 from engine.http_api.door import door_key
 from engine.http_api.errors import ApiError, stopping, translate
+from engine.http_api.health import PROBES
 from engine.http_api.options import is_loopback
+from engine.http_api.summaries import CLIENT_LEFT, summary_key
+from wire.log_lines import log_facts
 
 log = logging.getLogger(__name__)
 
-OPEN_PATHS = ("/healthz", "/readyz")
-"""They tell nothing but whether the server is well, so whatever watches it needs no token."""
 request_id_key = web.RequestKey("request_id", str)
-CLIENT_LEFT = 499
-"""What the log calls a request whose caller did not wait for the answer."""
 
 
 @web.middleware
@@ -49,7 +47,10 @@ async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
     except ConnectionError:
         raise
     except Exception as error:  # noqa: BLE001 - the last resort; `translate` logs it
-        return translate(error).response()
+        refusal = translate(error)
+        if summary_key in request:
+            request[summary_key].error_code = refusal.code
+        return refusal.response()
 
 
 async def name_request(request: web.Request, response: web.StreamResponse) -> None:
@@ -66,11 +67,11 @@ async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
     """
     door = request.app[door_key]
     if door.options.token is not None:
-        if request.path not in OPEN_PATHS:
+        if request.path not in PROBES:
             _check_token(request, door.options.token.get_secret_value())
     else:
         _check_it_is_no_web_page(request, door.options.host)
-    if door.is_draining:
+    if door.is_draining and request.path not in PROBES:
         raise stopping()
     return await handler(request)
 
@@ -117,15 +118,17 @@ def _host_name(host: str) -> str:
 
 def _log(request: web.Request, status: int, seconds: float) -> None:
     resource = request.match_info.route.resource
-    usage = request.get(usage_key, {})
-    log.info(
-        "%s %s %s: %d, %d+%d tokens, %d ms",
-        request[request_id_key],
-        request.method,
+    total_ms = round(1000 * seconds)
+    asked: dict[str, str | int | None] = {
+        "method": request.method,
         # As the table of routes has it: a path may hold what a person wrote.
-        resource.canonical if resource is not None else "(no route)",
-        status,
-        usage.get("prompt_tokens", 0),
-        usage.get("completion_tokens", 0),
-        round(1000 * seconds),
-    )
+        "route": resource.canonical if resource is not None else "(none)",
+        "status": status,
+    }
+    if summary_key in request:
+        ending = request[summary_key].ending(status, total_ms)
+        log_facts(log, {**ending.facts(request[request_id_key], attempt=1), **asked})
+        request.app[door_key].metrics.ended(ending)
+    elif request.path not in PROBES:
+        # Whoever watches asks every few seconds, and that would bury the rest.
+        log_facts(log, {"request": request[request_id_key], **asked, "total_ms": total_ms})

@@ -1,4 +1,4 @@
-"""Owns `/v1/models`, `/v1/tokenize`, and the two routes that say whether the server is well."""
+"""Owns `/v1/models` and `/v1/tokenize`: what is here, and how it cuts a text into tokens."""
 
 import asyncio
 from typing import Any
@@ -47,20 +47,6 @@ async def tokenize(request: web.Request) -> web.Response:
     async with request.app[door_key].pool.use(wanted.model) as engine:
         answer = await asyncio.to_thread(_tokenized, engine.tokenizer, wanted)
         return web.json_response({"object": "tokenization", "model": engine.model_name, **answer})
-
-
-async def healthz(_: web.Request) -> web.Response:
-    """Answer `GET /healthz`: the server lives."""
-    return web.json_response({"status": "ok"})
-
-
-async def readyz(request: web.Request) -> web.Response:
-    """Answer `GET /readyz`: completions would be written."""
-    pool = request.app[door_key].pool
-    if not pool.is_alive:
-        msg = "The engine has stopped."
-        raise ApiError(503, msg, code="engine_stopped")
-    return web.json_response({"status": "ready", "model": pool.default_name})
 
 
 def _model(name: str) -> dict[str, Any]:

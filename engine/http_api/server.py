@@ -9,13 +9,15 @@ from typing import Any
 
 from aiohttp import web
 
-from engine.http_api import completions, file_routes, fine_tuning_routes, models, verify
+from engine.http_api import completions, file_routes, fine_tuning_routes, health, models, verify
 from engine.http_api.door import Door, Places, door_key
 from engine.http_api.files import FileStore
 from engine.http_api.fine_tuning import FineTuning
 from engine.http_api.guard import answer_and_log, guard, name_request
+from engine.http_api.health import EngineHealth, health_key
 from engine.http_api.options import HttpOptions
 from engine.locks import alone_in
+from engine.metrics import EngineMetrics
 from engine.model_pool import ModelPool
 from engine.verifier import Verifier
 
@@ -45,14 +47,16 @@ ROUTES = (
     web.post("/v1/fine_tuning/jobs/{job_id}/cancel", fine_tuning_routes.cancel_job),
     web.get("/v1/fine_tuning/jobs/{job_id}/events", fine_tuning_routes.list_events),
     web.get("/v1/fine_tuning/jobs/{job_id}/checkpoints", fine_tuning_routes.list_checkpoints),
-    web.get("/healthz", models.healthz),
-    web.get("/readyz", models.readyz),
+    *health.ROUTES,
 )
 
 
 @contextlib.asynccontextmanager
 async def http_api(
-    pool: ModelPool, options: HttpOptions, verifier: Verifier | None = None
+    pool: ModelPool,
+    options: HttpOptions,
+    verifier: Verifier | None = None,
+    engine_health: EngineHealth | None = None,
 ) -> AsyncIterator[int]:
     """Serve a pool's models over HTTP, and give the port.
 
@@ -63,6 +67,7 @@ async def http_api(
         pool: open, and open for longer than this.
         options: where, for whom, how much.
         verifier: answers whether texts were written here; left out: there is no key to tell by.
+        engine_health: of the program; left out: the pool's alone.
 
     Raises:
         EngineError: another server has these models.
@@ -73,7 +78,10 @@ async def http_api(
         options.models / FILES_FOLDER / "jobs", options.models, files, options.finetune_args
     )
     verifier = verifier or Verifier(pool.folders)
-    door = Door(pool, options, Places(options.max_requests), files, fine_tuning, verifier)
+    engine_health = engine_health or EngineHealth(pool, EngineMetrics())
+    metrics = engine_health.metrics
+    door = Door(pool, options, Places(options.max_requests), files, fine_tuning, verifier, metrics)
+    engine_health.num_over_http = lambda: door.places.num_taken
     async with contextlib.AsyncExitStack() as stack:
         folder = options.models / FILES_FOLDER
         # Another server would take this one's jobs for those of a dead one.
@@ -85,7 +93,7 @@ async def http_api(
         await fine_tuning.open()
         stack.push_async_callback(fine_tuning.close)
         runner = web.AppRunner(
-            _app(door),
+            _app(door, engine_health),
             access_log=None,
             logger=_Discreet(logging.getLogger("aiohttp.server")),
             # Whoever leaves is not written for any longer.
@@ -111,11 +119,12 @@ class _Discreet(logging.LoggerAdapter[logging.Logger]):
         return f"{msg}: {type(error).__name__}" if error else msg, {}
 
 
-def _app(door: Door) -> web.Application:
+def _app(door: Door, engine_health: EngineHealth) -> web.Application:
     app = web.Application(
         middlewares=[answer_and_log, guard], client_max_size=door.options.max_body_bytes
     )
     app[door_key] = door
+    app[health_key] = engine_health
     app.on_response_prepare.append(name_request)
     app.add_routes(ROUTES)
     return app

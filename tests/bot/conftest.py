@@ -1,5 +1,6 @@
 """A sandbox that judges the bot when a test ends: by Discord's own document and by the label."""
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -13,6 +14,7 @@ from discord.http import Route
 from redis.asyncio import Redis
 
 from bot.client import BotClient
+from bot.settings import BotSettings
 from sandbox.server import Sandbox
 from tests.bot.support import Engine, Program, environment_of, running_bot, start_programs
 from tests.sandbox.openapi import Checker, load
@@ -27,6 +29,9 @@ LABELLED = re.compile(
     )
 )
 """A whole label in any language is the first line."""
+
+
+MINUTES_S = 60.0
 
 
 @pytest.fixture(scope="session")
@@ -73,6 +78,33 @@ async def limited_sandbox(discords_document: Checker | None) -> AsyncIterator[Sa
     """A Discord with its rate limits."""
     async with judged(Sandbox(), discords_document) as sandbox:
         yield sandbox
+
+
+class Naps:
+    """The waits of discord.py between its tries: none lasts, but those of minutes until `over`."""
+
+    def __init__(self) -> None:
+        self.wanted_s: list[float] = []
+        self.over = asyncio.Event()
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(asyncio, name)
+
+    async def sleep(self, delay_s: float) -> None:
+        """Stand in for `asyncio.sleep`."""
+        self.wanted_s.append(delay_s)
+        if delay_s >= MINUTES_S:
+            await self.over.wait()
+        await asyncio.sleep(0)
+
+
+@pytest.fixture
+def naps(monkeypatch: pytest.MonkeyPatch) -> Naps:
+    """Lets discord.py not wait."""
+    naps = Naps()
+    monkeypatch.setattr("discord.http.asyncio", naps)
+    monkeypatch.setattr("discord.webhook.async_.asyncio", naps)
+    return naps
 
 
 @pytest.fixture
@@ -126,3 +158,18 @@ async def child_bot(
         return child
 
     return start_bot
+
+
+@pytest.fixture
+def settings(
+    sandbox: Sandbox, redis_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Callable[..., BotSettings]:
+    """Puts the bot's settings into the environment, some of them changed, and reads them."""
+    monkeypatch.chdir(tmp_path)
+
+    def read(**changed: str) -> BotSettings:
+        for name, value in (environment_of(sandbox, redis_url) | changed).items():
+            monkeypatch.setenv(name, value)
+        return BotSettings()
+
+    return read

@@ -12,7 +12,9 @@ from redis.asyncio import Redis
 
 from bot.client import BotClient
 from bot.discord_api import use_discord_at
+from bot.metrics import BotMetrics
 from bot.pace import Pace
+from bot.queue_watch import QueueWatch
 from sandbox.model import Message
 from sandbox.server import Sandbox
 from wire.connection import connect
@@ -39,8 +41,9 @@ async def running_bot(
     """Run the bot until the block ends; what it dies of is raised."""
     use_discord_at(sandbox.api_url, sandbox.gateway_url)
     sandbox.bot_ready.clear()
-    async with connect(redis_url) as redis:
-        client = BotClient(JobQueue(redis), bounds, Pace(edit_interval_s))
+    async with connect(redis_url) as redis, QueueWatch(JobQueue(redis)) as watch:
+        pace, metrics = Pace(edit_interval_s), BotMetrics()
+        client = BotClient(watch.queue, bounds, pace, watch=watch, metrics=metrics)
         running = asyncio.create_task(client.start(sandbox.token))
         ready = asyncio.create_task(_until_ready(sandbox, client))
         try:
@@ -136,6 +139,13 @@ def text_of(parts: list[Message]) -> str:
     assert all(part.content.startswith(f"{LABEL}\n") for part in parts)
     shown = " ".join(part.content.removeprefix(f"{LABEL}\n") for part in parts)
     return re.sub(r"\\(.)", r"\1", shown)
+
+
+async def until(predicate: Callable[[], object]) -> None:
+    """Wait until something is so that changes nothing in the sandbox, and wakes nobody."""
+    async with asyncio.timeout(DEADLINE_S):
+        while not predicate():
+            await asyncio.sleep(0.01)
 
 
 async def until_says(sandbox: Sandbox, message: Message, words: str) -> None:

@@ -45,7 +45,8 @@ async def test_every_bad_setting_is_named_at_once_and_secrets_are_not_shown(prog
     )
     assert await bot.until_it_ends() == 2
     assert bot.log == [
-        "OVID_REDIS_URL: input should begin with redis://, rediss:// or unix://.\n",
+        "OVID_REDIS_URL: input should begin with redis://, rediss://, unix://, redis+sentinel://, "
+        "rediss+sentinel://, redis+cluster:// or rediss+cluster://.\n",
         "OVID_DISCORD_API: input should be an address like http://127.0.0.1:8080/api/v10, "
         "not 'nonsense'.\n",
         "OVID_MAX_WAITING: input should be greater than or equal to 1, not '0'.\n",
@@ -81,6 +82,15 @@ async def test_it_stops_cleanly_when_asked(child_bot):
         bot.process.send_signal(number)
         assert await bot.until_it_ends() == 0
         assert "Traceback" not in "".join(bot.log)
+
+
+async def test_it_can_be_interrupted_while_it_loads(sandbox: Sandbox, redis_url: str, program):
+    environment = environment_of(sandbox, redis_url) | {"PYTHONPROFILEIMPORTTIME": "1"}
+    bot = await program("run", **environment)
+    await bot.until_it_logs("discord.enums")
+    bot.process.send_signal(signal.SIGINT)
+    assert await bot.until_it_ends() == -signal.SIGINT
+    assert "Traceback" not in "".join(bot.log)
 
 
 async def test_it_prints_the_invite_link_when_it_starts(child_bot):

@@ -259,7 +259,7 @@ async def test_the_log_holds_no_word_of_what_was_looked_at(
     sandbox.faults.refuse("GET /ephemeral-attachments/*", 404)
     gone = await verify(sandbox, file=text_file("xyzzy-text", "plugh-name.txt"))
     assert (await answer_to(sandbox, gone)).content == replies.FILE_AWAY
-    await bot.until_it_logs("reply is done")
+    await bot.until_it_logs("ending=verified")
     bot.process.terminate()
     assert await bot.until_it_ends() == 0
     log = "".join(bot.log)

@@ -42,6 +42,7 @@ class Running:
 
     def __init__(self, pool: ModelPool, worker: Worker) -> None:
         self.pool = pool
+        self.worker = worker
         self.stop = asyncio.Event()
         self.task = asyncio.create_task(worker.run(self.stop))
 

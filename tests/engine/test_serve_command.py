@@ -99,7 +99,7 @@ async def test_serve_takes_jobs_and_http_at_once_and_finds_a_new_model_in_both(
         job = make_job("1", model="notes", prompt="hello", params=params)
         while (await queue.submit(job, ROOMY)).admission is Admission.NO_MODEL:
             await asyncio.sleep(0.05)
-        await line_with(log, "job 1 attempt 1", said)
+        await line_with(log, "job=1 attempt=1", said)
         child.send_signal(signal.SIGTERM)
         said.append((await log.read()).decode())
         assert await child.wait() == 0

@@ -161,7 +161,7 @@ async def test_a_fault_of_ours_is_a_sentence_and_nothing_of_a_text_is_logged(
         record = await ended(queue, "2")
     said = "Something went wrong in the engine while it looked at this."
     assert record.outcome == Failed(code=ErrorCode.INTERNAL, message=said)
-    assert "job 1 attempt 1 verified: " in caplog.text
+    assert "job=1 attempt=1 ending=verified" in caplog.text
     assert "secret" not in caplog.text
     for key in (KEY, OLD):
         assert key.secret.hex() not in caplog.text
@@ -184,5 +184,6 @@ async def test_engines_with_different_keys_are_named_by_both_sides(
             return "this one, e1, marks" in said and "this one, e2, marks with none" in said
 
         await until(have_both_said_it)
-        assert await queue.key_fingerprints() == {"e1": KEY.fingerprint, "e2": ""}
+        marks = {engine: each.fingerprint for engine, each in (await queue.announced()).items()}
+        assert marks == {"e1": KEY.fingerprint, "e2": ""}
     assert len([each for each in caplog.records if each.name == key_watch.__name__]) == 2

@@ -102,9 +102,10 @@ async def test_the_log_has_a_line_for_a_request_and_nothing_that_was_said(
     ours = [record.getMessage() for record in caplog.records if record.name.startswith("engine")]
     [line] = [line for line in ours if "/v1/completions" in line]
     request_id = raw.headers["X-Request-Id"]
-    assert line.startswith(f"{request_id} POST /v1/completions: 200, 16+16 tokens, ")
-    assert any("GET /v1/files/{file_id}: 404, 0+0 tokens" in line for line in ours)
-    assert any("GET (no route): 401" in line for line in ours)
+    assert line.startswith(f"job={request_id} attempt=1 ending=done reason=length ")
+    assert " prompt_tokens=16 completion_tokens=16 " in line
+    assert any("method=GET route=/v1/files/{file_id} status=404" in line for line in ours)
+    assert any("method=GET route=(none) status=401" in line for line in ours)
     for secret in ("private", reply, SECRET):
         assert not any(secret in line for line in ours)
 

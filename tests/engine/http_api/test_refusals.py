@@ -256,7 +256,7 @@ async def test_503_when_the_engine_dies_and_for_who_comes_then(models: Path):
         async with server.session.get(f"{server.url}/readyz") as response:
             assert response.status == 503
         async with server.session.get(f"{server.url}/healthz") as response:
-            assert response.status == 200
+            assert response.status == 503
 
 
 async def test_a_stream_whose_engine_dies_ends_with_an_error_and_not_with_done(models: Path):

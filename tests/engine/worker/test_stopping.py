@@ -118,7 +118,7 @@ async def test_a_beat_that_overtakes_the_last_word_hides_no_outcome(
     await submit(queue, "1", "hi")
 
     async def is_logged() -> bool:
-        return "job 1 attempt 1 stop" in caplog.text
+        return "job=1 attempt=1 ending=done reason=stop" in caplog.text
 
     async with serving(queue, replies({"hi": "x"})):
         await until(is_logged)

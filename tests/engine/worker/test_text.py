@@ -122,6 +122,7 @@ async def test_nothing_of_a_prompt_or_a_reply_is_logged(
     async with serving(queue, replies({"secret question": "private answer"})):
         await ended(queue, "1")
     engine_logs = [record for record in caplog.records if record.name.startswith("engine")]
-    assert any("job 1 attempt 1 stop" in record.getMessage() for record in engine_logs)
+    told = [record.getMessage() for record in engine_logs]
+    assert any(line.startswith("job=1 attempt=1 ending=done reason=stop ") for line in told)
     assert "secret question" not in caplog.text
     assert "private answer" not in caplog.text
