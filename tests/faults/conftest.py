@@ -1,6 +1,6 @@
 """A stack that is there to be broken, with a model that is quick and never ends by itself."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,10 +17,23 @@ from tests.end_to_end.stack import Stack
 from tests.faults.account import Account
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """On busy cores the threads of one calculation wait for each other more than they compute."""
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(num_threads)
+
+
 @pytest.fixture(scope="session")
 def quick_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small random GPT-2 that never draws end-of-text, in a folder of models."""
-    folder = tmp_path_factory.mktemp("models") / "quick"
+    return save_quick(tmp_path_factory.mktemp("models") / "quick")
+
+
+def save_quick(folder: Path) -> Path:
+    """Save such a model."""
     tokenizer = Tokenizer.from_folder(DEMO)
     model = GPT2(ModelConfig(n_layer=2, n_head=2, n_embd=64, n_vocab=tokenizer.n_vocab))
     model.initialise(torch.Generator().manual_seed(0))
