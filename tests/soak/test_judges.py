@@ -1,0 +1,58 @@
+"""The soak's judges on trial: what is wrong on purpose must be found, what is right must pass."""
+
+from dataclasses import replace
+
+from tests.soak import logs
+from tests.soak.readings import MAX_GROWTH_MIB, MAX_POOLED, MAX_TASKS_MORE, Reading, leaks
+
+CALM = Reading(
+    tasks=9,
+    own_fds=8,
+    redis_connections=20,
+    discord_connections=5,
+    broken_connections=0,
+    rss_mib=70.0,
+)
+JOB = "m1573755858.1573756744"
+LINE = f"2026-01-01 00:00:00 INFO bot: job={JOB} attempt=1 ending=done reason=length\n"
+
+
+def test_what_goes_back_to_what_it_was_leaks_nothing() -> None:
+    assert leaks(CALM, replace(CALM, redis_connections=30, rss_mib=71.0)) == []
+
+
+def test_each_thing_that_grows_is_found() -> None:
+    grown = [
+        replace(CALM, tasks=10 + MAX_TASKS_MORE),
+        replace(CALM, own_fds=9),
+        replace(CALM, redis_connections=MAX_POOLED + 1),
+        replace(CALM, discord_connections=MAX_POOLED + 1),
+        replace(CALM, broken_connections=MAX_POOLED + 1),
+        replace(CALM, rss_mib=71.0 + MAX_GROWTH_MIB),
+    ]
+    assert [len(leaks(CALM, after)) for after in grown] == [1] * len(grown)
+
+
+def test_a_secret_in_a_log_is_found_and_not_repeated() -> None:
+    found = logs.told({"a.log": "so hunter2 said", "b.log": "all well"}, {"password": ["hunter2"]})
+    assert found == ["a.log holds 1 x password"]
+
+
+def test_a_reply_in_a_log_is_found_by_a_piece_of_it() -> None:
+    text = "There once was a fox that spoke, and it said nothing of note to anybody at all."
+    pieces = logs.fragments(text)
+    assert pieces
+    assert logs.told({"a.log": f"reply: {text[:60]!r}"}, {"text": pieces})
+    assert not logs.told({"a.log": "There once was a cat"}, {"text": pieces})
+
+
+def test_a_traceback_is_found_with_what_was_raised() -> None:
+    log = f'{LINE}{logs.TRACEBACK}:\n  File "bot.py", line 1\n    1 / 0\nZeroDivisionError: no\n'
+    [found] = logs.tracebacks({"a.log": log})
+    assert "ZeroDivisionError" in found
+    assert logs.tracebacks({"a.log": LINE}) == []
+
+
+def test_a_line_that_is_missing_or_doubled_is_counted() -> None:
+    assert logs.endings(LINE, [JOB, "m1.2"]) == {JOB: 1, "m1.2": 0}
+    assert logs.endings(LINE * 2, [JOB]) == {JOB: 2}
