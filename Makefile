@@ -7,8 +7,10 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 	--no-header --no-annotate --no-emit-package torch --override requirements/no-torch.txt
 # A process for each core, and the tests of one file in one process, as they share what they start.
 WORKERS := --numprocesses auto --maxprocesses 8 --dist loadscope
+# These wait, for leases and restarts, more than they compute.
+FAULT_WORKERS := --numprocesses 4 --dist worksteal
 
-.PHONY: demo test lint check fix test-faults soak test-gpu bench bench-watermark lock clean
+.PHONY: demo test lint check fix test-faults mutations fuzz soak test-gpu bench bench-watermark lock clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python -m sandbox $(ARGS)
@@ -29,7 +31,14 @@ fix: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 
 test-faults: $(VENV)/.dev
-	$(BIN)/python -m pytest -m fault $(ARGS)
+	$(BIN)/python -m pytest $(FAULT_WORKERS) -m fault $(ARGS)
+
+mutations: $(VENV)/.dev
+	$(BIN)/python -m tests.mutations --at-once 2 $(ARGS)
+
+CASES ?= 100000
+fuzz: $(VENV)/.dev $(VENV)/.fuzz
+	$(BIN)/python -m tests.fuzz --cases $(CASES) $(ARGS)
 
 MINUTES ?= 10
 SEED ?= 1
