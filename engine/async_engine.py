@@ -19,6 +19,7 @@ from typing import Self
 
 from engine.errors import EngineError, EngineStoppedError
 from engine.llm_engine import LLMEngine
+from engine.model_runner import NoNumberError
 from engine.sequence import Scoring, Sequence, StepOutput, TokenScore
 from wire.jobs import Delta, Done, ErrorCode, Failed, FinishReason, SamplingParams, Usage
 
@@ -163,20 +164,16 @@ class AsyncEngine:
     def _step(self) -> None:
         try:
             outputs = self._engine.step()
-        except FloatingPointError as error:
-            # Of this model nothing can be had, but the process may have others, and told so must be
-            # who asked: without an answer they would ask one engine after the other.
+        except NoNumberError as error:
+            # Who asked is told: without an answer they would ask one engine after the other.
             log.error("model %s: %s", self.model_name, error)
-            self._fail_all(f"The model {self.model_name} cannot write this: {error}.")
+            said = f"The model {self.model_name} cannot write this: {error}."
+            for sequence in error.sequences:
+                self._engine.abort(sequence)
+                self._requests.pop(sequence).emit(Failed(code=ErrorCode.INTERNAL, message=said))
             return
         for output in outputs:
             self._hand_out(output)
-
-    def _fail_all(self, said: str) -> None:
-        for sequence, request in self._requests.items():
-            self._engine.abort(sequence)
-            request.emit(Failed(code=ErrorCode.INTERNAL, message=said))
-        self._requests.clear()
 
     def _take_inbox(self) -> bool:
         """Take all that waits; when idle, wait for something. Return False when told to stop."""

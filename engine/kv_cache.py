@@ -26,6 +26,11 @@ class KVCache:
         self.k = torch.zeros(shape, device=device, dtype=dtype)  # (L, S, H, N, D)
         self.v = torch.zeros_like(self.k)  # (L, S, H, N, D)
 
+    def clear(self, slots: list[int]) -> None:
+        """Forget what slots hold: what is no number reaches who gets them next, even masked."""
+        self.k[:, slots] = 0
+        self.v[:, slots] = 0
+
     @staticmethod
     def num_bytes(config: ModelConfig, num_slots: int, dtype: torch.dtype) -> int:
         """Return what a cache of that many slots takes."""

@@ -94,7 +94,11 @@ class LLMEngine:
         return detokenizer.flush() if detokenizer is not None else ""
 
     def step(self) -> list[StepOutput]:
-        """Run one step and return what it did to each sequence that has something new."""
+        """Run one step and return what it did to each sequence that has something new.
+
+        Raises:
+            NoNumberError: for sequences that can but be aborted; the others are as they were.
+        """
         plan = self._scheduler.schedule()
         result = self._runner.run(plan)
         self._scheduler.postprocess(plan, result.drawn)

@@ -38,11 +38,27 @@ class StepResult:
     scores: Scores = field(default_factory=dict)
 
 
+class NoNumberError(FloatingPointError):
+    """The model computed what is no number: damaged weights, or an overflow at some text.
+
+    Attributes:
+        sequences: that cannot go on. The others can: the same step without these may be run.
+    """
+
+    def __init__(self, said: str, sequences: Seq[Sequence]) -> None:
+        super().__init__(said)
+        self.sequences = sequences
+
+
 class ModelRunner(Protocol):
     """What LLMEngine needs of whoever runs the model."""
 
     def run(self, plan: StepPlan) -> StepResult:
-        """Compute a step."""
+        """Compute a step.
+
+        Raises:
+            NoNumberError: some of it is no number.
+        """
         ...
 
 
@@ -68,7 +84,11 @@ class TorchModelRunner:
 
     @torch.inference_mode()
     def run(self, plan: StepPlan) -> StepResult:
-        """Compute a step."""
+        """Compute a step.
+
+        Raises:
+            NoNumberError: some of it is no number.
+        """
         scores: Scores = {}
         last = []
         for chunk in plan.prefill:
@@ -83,9 +103,7 @@ class TorchModelRunner:
         if not last:
             return StepResult([], scores)
         logits = self._logits(torch.cat(last))  # (B, V)
-        drawn: list[int] = sample(
-            logits, [self._row(chunk.sequence) for chunk in plan.sampled]
-        ).tolist()
+        drawn = self._draw(logits, [chunk.sequence for chunk in plan.sampled])
         for row, (chunk, token_id) in enumerate(zip(plan.sampled, drawn, strict=True)):
             if chunk.sequence.scoring is not None:
                 scored = score(logits[row : row + 1], [token_id], chunk.sequence.scoring.num_top)
@@ -104,6 +122,16 @@ class TorchModelRunner:
         )
         hidden: Tensor = self._model(torch.tensor(ids, device=self._device), view)
         return hidden
+
+    def _draw(self, logits: Tensor, sequences: Seq[Sequence]) -> list[int]:
+        try:
+            drawn: list[int] = sample(logits, [self._row(each) for each in sequences]).tolist()
+        except FloatingPointError as error:
+            rows = (~logits.amax(-1).isfinite()).nonzero().flatten().tolist()
+            lost = [sequences[row] for row in rows] or sequences
+            self._cache.clear([each.slot for each in lost if each.slot is not None])
+            raise NoNumberError(str(error), lost) from error
+        return drawn
 
     def _logits(self, hidden: Tensor) -> Tensor:
         return self._model.logits(hidden)[:, : self._n_vocab]

@@ -9,7 +9,7 @@ from typing import Any
 from codec.bpe import Tokenizer
 from codec.vocabulary import END_OF_TEXT, Vocabulary, byte_alphabet
 from engine.llm_engine import LLMEngine
-from engine.model_runner import StepResult
+from engine.model_runner import NoNumberError, StepResult
 from engine.scheduler import Scheduler, StepPlan
 from engine.sequence import Sequence as EngineSequence
 from wire.jobs import SamplingParams
@@ -72,9 +72,15 @@ class FakeModelRunner:
             assert len(held) >= chunk.start, "positions were skipped"
             del held[chunk.start :]
             held += chunk.sequence.token_ids[chunk.start : chunk.start + chunk.num_tokens]
-        return StepResult(
-            [self._next_token(self._slot_of(chunk.sequence)) for chunk in plan.sampled]
-        )
+        drawn, lost = [], []
+        for chunk in plan.sampled:
+            try:
+                drawn.append(self._next_token(self._slot_of(chunk.sequence)))
+            except FloatingPointError:
+                lost.append(chunk.sequence)
+        if lost:
+            raise NoNumberError("a logit that is no number", lost)
+        return StepResult(drawn)
 
     def _slot_of(self, sequence: EngineSequence) -> list[int]:
         assert sequence.slot is not None

@@ -263,7 +263,7 @@ def overflows_at(poison: str) -> NextToken:
 
     def next_token(held: Sequence[int]) -> int:
         if bytes(held).startswith(poison.encode()):
-            raise FloatingPointError("a logit that is no number")
+            raise FloatingPointError
         return forever_a(held)
 
     return next_token
@@ -277,3 +277,14 @@ async def test_a_model_that_computes_what_is_no_number_says_so_and_takes_the_nex
             assert failed.code is ErrorCode.INTERNAL
             assert failed.message.startswith("The model tiny cannot write this: a logit that")
         assert text_of(await collect(engine.generate("good", make_params(max_tokens=3)))) == "aaa"
+
+
+@pytest.mark.parametrize("num_slots", [1, 2, 4])
+async def test_who_waits_behind_what_is_no_number_or_runs_beside_it_is_answered(num_slots: int):
+    prompts = ("good", "bad", "good", "bad", "good")
+    async with start(overflows_at("bad"), num_slots=num_slots) as engine:
+        replies = await asyncio.gather(
+            *(collect(engine.generate(each, make_params(max_tokens=3))) for each in prompts)
+        )
+    assert [type(reply[-1]) for reply in replies] == [Done, Failed, Done, Failed, Done]
+    assert [text_of(reply) for reply in replies[::2]] == ["aaa"] * 3

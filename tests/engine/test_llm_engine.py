@@ -3,12 +3,18 @@
 from typing import Any
 
 import pytest
+import torch
+from torch import Tensor, nn
 
 from engine.errors import InvalidRequestError, OverloadedError, PromptTooLongError
 from engine.llm_engine import LLMEngine
+from engine.model_runner import NoNumberError, TorchModelRunner
+from engine.scheduler import Scheduler
 from engine.sequence import Sequence
+from tests.engine.models import TINY, make_model
 from tests.engine.support import (
     EOT,
+    N_VOCAB,
     FakeModelRunner,
     byte_tokenizer,
     forever_a,
@@ -198,3 +204,32 @@ def test_a_reply_aborted_while_it_waits_never_runs():
     engine.abort(waiting)
     run(engine)
     assert all(chunk.sequence is not waiting for plan in runner.plans for chunk in plan.sampled)
+
+
+def test_what_is_no_number_reaches_neither_its_neighbours_nor_who_gets_its_slot():
+    model, num_poisoned = make_model(), len("a long prompt, and poisoned")
+
+    def overflow(_module: nn.Module, _inputs: object, found: Tensor) -> Tensor | None:
+        return torch.full_like(found, torch.nan) if found.shape[1] == num_poisoned else None
+
+    model.get_submodule("h.0.attn.c_attn").register_forward_hook(overflow)
+    runner = TorchModelRunner(model, num_slots=3, n_vocab=N_VOCAB)
+    scheduler = Scheduler(num_slots=3, prefill_tokens=64, max_waiting=3, eot=EOT)
+    engine = LLMEngine(runner, scheduler, byte_tokenizer(), n_ctx=TINY.n_ctx)
+
+    def write(*, beside_poison: bool = False) -> list[list[int]]:
+        # The shorter one gets the first slot, and shares steps that see more of it than it has.
+        prompts = ("a", "a prompt that is longer")
+        sequences = [engine.add(each, make_params(max_tokens=8, seed=3)) for each in prompts]
+        if beside_poison:
+            poisoned = engine.add("a long prompt, and poisoned", make_params())
+            with pytest.raises(NoNumberError, match="no number") as failed:
+                engine.step()
+            assert failed.value.sequences == [poisoned]
+            engine.abort(poisoned)
+        run(engine)
+        return [sequence.token_ids for sequence in sequences]
+
+    before = write()
+    assert write(beside_poison=True) == before
+    assert write() == before
