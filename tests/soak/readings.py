@@ -29,8 +29,8 @@ MAX_GROWTH_MIB = 48.0
 class Reading:
     """What one program holds at a moment."""
 
-    tasks: int | None
-    """Of asyncio; None where the program does not say."""
+    tasks: int
+    """Of asyncio."""
     own_fds: int
     """File descriptors that are none of the following connections."""
     redis_connections: int
@@ -58,7 +58,7 @@ async def read(process: Process, log: str, redis_url: str, discord_url: str) -> 
 def leaks(before: Reading, after: Reading) -> list[str]:
     """Say what grew more than it may."""
     found = []
-    if (after.tasks or 0) > (before.tasks or 0) + MAX_TASKS_MORE:
+    if after.tasks > before.tasks + MAX_TASKS_MORE:
         found.append(f"{after.tasks} tasks, {before.tasks} before")
     if after.own_fds > before.own_fds:
         found.append(f"{after.own_fds} file descriptors of its own, {before.own_fds} before")
@@ -73,13 +73,12 @@ def leaks(before: Reading, after: Reading) -> list[str]:
     return found
 
 
-async def _tasks(log: str) -> int | None:
-    told = re.search(r"health at (http://[0-9.:]+)", log)
-    if told is None:
-        return None
-    async with aiohttp.ClientSession() as session, session.get(f"{told[1]}/metrics") as response:
-        found = re.search(r"^ovid_\w+_tasks ([0-9.]+)$", await response.text(), re.MULTILINE)
-    return int(float(found[1])) if found else None
+async def _tasks(log: str) -> int:
+    url = re.search(r"health at (http://[0-9.:]+)", log)[1]  # type: ignore[index]
+    async with aiohttp.ClientSession() as session, session.get(f"{url}/metrics") as response:
+        text = await response.text()
+    found = re.search(r"^ovid_\w+_tasks ([0-9.]+)$", text, re.MULTILINE)
+    return int(float(found[1]))  # type: ignore[index]
 
 
 def _port(url: str) -> int:

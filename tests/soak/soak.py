@@ -48,8 +48,7 @@ async def soak(lasts_s: float, seed: int, folder: Path, say: Say) -> Report:
             before = await _readings(stage)
         await weather.storm(lasts_s / 3, spares_programs=True)
         async with stage.silence():
-            people.cancel()
-            await asyncio.gather(people, return_exceptions=True)
+            await end(people)
         say("quiet: all must have their answer")
         stage.stack.sandbox.faults.clear()
         await _settle(stage)
@@ -77,6 +76,17 @@ async def _stage(seed: int, folder: Path) -> AsyncIterator[Stage]:
         starting = [stage.start_engine() for _ in range(NUM_ENGINES)]
         await asyncio.gather(stage.start_bot(), *starting)
         yield stage
+
+
+async def end(people: asyncio.Task[None]) -> None:
+    """Let nobody ask any more.
+
+    Raises:
+        ExceptionGroup: Somebody had stopped before, and so all had: the count would be of little.
+    """
+    people.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await people
 
 
 async def _settle(stage: Stage) -> None:

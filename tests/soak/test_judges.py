@@ -1,9 +1,13 @@
 """The soak's judges on trial: what is wrong on purpose must be found, what is right must pass."""
 
+import asyncio
 from dataclasses import replace
+
+import pytest
 
 from tests.soak import logs
 from tests.soak.readings import MAX_GROWTH_MIB, MAX_POOLED, MAX_TASKS_MORE, Reading, leaks
+from tests.soak.soak import end
 
 CALM = Reading(
     tasks=9,
@@ -56,3 +60,18 @@ def test_a_traceback_is_found_with_what_was_raised() -> None:
 def test_a_line_that_is_missing_or_doubled_is_counted() -> None:
     assert logs.endings(LINE, [JOB, "m1.2"]) == {JOB: 1, "m1.2": 0}
     assert logs.endings(LINE * 2, [JOB]) == {JOB: 2}
+
+
+async def test_people_who_could_not_go_on_fail_the_soak() -> None:
+    async def live(*, falls_over: bool) -> None:
+        async with asyncio.TaskGroup() as people:
+            for _ in range(2):
+                people.create_task(asyncio.sleep(3600))
+            if falls_over:
+                raise KeyError
+
+    await end(asyncio.create_task(live(falls_over=False)))
+    people = asyncio.create_task(live(falls_over=True))
+    await asyncio.wait([people])
+    with pytest.raises(ExceptionGroup):
+        await end(people)
