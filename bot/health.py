@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+FAREWELL_S = 1.0
+"""How long a caller who says nothing more may keep the program from ending."""
+
 
 class BotHealth:
     """How the parts of the bot are.
@@ -144,7 +147,7 @@ async def health_server(
         [web.get("/healthz", healthz), web.get("/readyz", readyz), web.get("/metrics", expose)]
     )
     metrics.register(Present(health))
-    runner = web.AppRunner(app, access_log=None)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=FAREWELL_S)
     await runner.setup()
     try:
         await web.TCPSite(runner, host, port).start()

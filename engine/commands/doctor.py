@@ -44,7 +44,9 @@ class Doctor(Serve):
             url = self.redis_url.get_secret_value()
             found += asyncio.run(check_queue(url, engine_expected=False, own_mark=own_mark))
         if self.http_port:
-            found.append(_check_port(self.http_host, self.http_port))
+            found.append(_check_port("http", self.http_host, self.http_port))
+        if self.health_port:
+            found.append(_check_port("health", self.health_host, self.health_port))
         for each in found:
             print(each.line())
         if status := exit_status(found):
@@ -127,13 +129,14 @@ def _check_memory(settings: Serve, folder: Path) -> Finding:
     return ok("models", f"{settings.model}, the default, can be read and fits into memory")
 
 
-def _check_port(host: str, port: int) -> Finding:
+def _check_port(door: str, host: str, port: int) -> Finding:
     try:
         socket.create_server((host, port)).close()
     except OSError as error:
         said = f"port {port} at {host} cannot be had: {error.strerror}"
-        return warn("http", said, "Take another OVID_HTTP_PORT, unless an engine serves there now.")
-    return ok("http", f"port {port} at {host} is free")
+        setting = f"OVID_{door.upper()}_PORT"
+        return warn(door, said, f"Take another {setting}, unless an engine serves there now.")
+    return ok(door, f"port {port} at {host} is free")
 
 
 def _said(error: Exception) -> str:

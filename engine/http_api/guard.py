@@ -129,6 +129,6 @@ def _log(request: web.Request, status: int, seconds: float) -> None:
         ending = request[summary_key].ending(status, total_ms)
         log_facts(log, {**ending.facts(request[request_id_key], attempt=1), **asked})
         request.app[door_key].metrics.ended(ending)
-    elif request.path not in PROBES:
+    elif request.path not in {*PROBES, "/metrics"}:
         # Whoever watches asks every few seconds, and that would bury the rest.
         log_facts(log, {"request": request[request_id_key], **asked, "total_ms": total_ms})

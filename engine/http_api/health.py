@@ -22,6 +22,9 @@ from wire.version import VERSION
 
 log = logging.getLogger(__name__)
 
+FAREWELL_S = 1.0
+"""How long a caller who says nothing more may keep the program from ending."""
+
 
 class JobDoor(Protocol):
     """The door to the queue, as far as it concerns whoever asks how the engine is."""
@@ -177,7 +180,7 @@ async def health_server(health: EngineHealth, host: str, port: int) -> AsyncIter
     app = web.Application()
     app[health_key] = health
     app.add_routes(ROUTES)
-    runner = web.AppRunner(app, access_log=None)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=FAREWELL_S)
     await runner.setup()
     try:
         await web.TCPSite(runner, host, port).start()

@@ -44,11 +44,13 @@ class Summary:
             total_ms: that it took.
         """
         kind, reason = self._how(status)
+        # What was written for who left, or before it failed, nobody has counted.
+        is_counted = bool(self.finish_reasons)
         return Ending(
             kind,
             reason,
-            self.prompt_tokens,
-            self.completion_tokens,
+            self.prompt_tokens if is_counted else None,
+            self.completion_tokens if is_counted else None,
             first_token_ms=self.first_token_ms,
             total_ms=total_ms,
         )

@@ -274,8 +274,11 @@ def test_more_threads_than_cores_are_a_warning(examine: Examine):
     assert line.endswith(f"Set OVID_THREADS={os.cpu_count()}.")
 
 
-def test_a_port_that_is_taken_is_a_warning(examine: Examine):
+@pytest.mark.parametrize("door", ["http", "health"])
+def test_a_port_that_is_taken_is_a_warning(examine: Examine, door: str):
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        status, lines = examine("--http-port", str(taken.getsockname()[1]))
+        status, lines = examine(f"--{door}-port", str(taken.getsockname()[1]))
     assert status == 1
-    assert "cannot be had: " in only(lines, "warn")
+    line = only(lines, "warn")
+    assert "cannot be had: " in line
+    assert f"Take another OVID_{door.upper()}_PORT" in line

@@ -163,6 +163,21 @@ async def test_a_completion_over_http_that_is_refused_is_logged_with_its_reason(
     assert " ending=refused reason=model_not_found " in second
 
 
+async def test_of_who_left_before_the_end_no_count_of_tokens_is_made_up(
+    models: Path, caplog: pytest.LogCaptureFixture
+):
+    caplog.set_level("INFO")
+    wanted = {"model": "tiny", "prompt": "endless", "stream": True}
+    async with serving_http(models, load=fake()) as server:
+        async with server.session.post(f"{server.url}/v1/completions", json=wanted) as response:
+            await response.content.readline()
+            response.close()
+        async with asyncio.timeout(DEADLINE_S):
+            while not (told := [line for line in caplog.messages if " ending=gone " in line]):
+                await asyncio.sleep(0.02)
+    assert " reason=client_left prompt_tokens=- completion_tokens=- " in told[0]
+
+
 async def test_serve_tells_of_itself_without_a_token_at_a_port_of_its_own(
     tmp_path: Path, models: Path, redis_url: str
 ):
