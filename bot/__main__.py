@@ -26,6 +26,7 @@ import discord
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from bot.ban import Ban
 from bot.client import BotClient, invite_link
 from bot.discord_api import log_in, use_discord_at
 from bot.doctor import examine, may_be_token
@@ -132,7 +133,7 @@ async def run(settings: BotSettings) -> None:
             health can't be had.
     """
     bounds = Bounds(settings.max_waiting, settings.max_unfinished_per_user)
-    metrics = BotMetrics()
+    metrics, ban = BotMetrics(), Ban()
     async with contextlib.AsyncExitStack() as stack:
         redis = await stack.enter_async_context(_connect_redis(settings))
         queue = JobQueue(redis)
@@ -149,7 +150,7 @@ async def run(settings: BotSettings) -> None:
 
         while True:
             health.client = BotClient(
-                queue, bounds, note=settings.label_note, watch=watch, metrics=metrics
+                queue, bounds, note=settings.label_note, watch=watch, metrics=metrics, ban=ban
             )
             await at_discord(health.client, settings, answer_people)
             health.client = None

@@ -10,6 +10,7 @@ import logging
 
 import aiohttp
 import discord
+import yarl
 
 _log = logging.getLogger(__name__)
 
@@ -23,7 +24,7 @@ class BannedError(aiohttp.ClientError):
 
 
 class Ban:
-    """Whether Discord hears this machine, by its last answers."""
+    """Whether Discord hears this machine, by its last answers; one for all clients of a program."""
 
     def __init__(self) -> None:
         self._until_s = float("-inf")
@@ -37,13 +38,12 @@ class Ban:
 
     async def _before(self, _: object, __: object, start: aiohttp.TraceRequestStartParams) -> None:
         left_s = self._until_s - asyncio.get_running_loop().time()
-        # The gateway stands elsewhere, and hears whom the REST API does not.
-        if left_s > 0 and str(start.url).startswith(discord.http.Route.BASE):
+        if left_s > 0 and _is_api(start.url):
             msg = f"shut out by Discord for {left_s:.0f} s more"
             raise BannedError(msg)
 
     async def _after(self, _: object, __: object, end: aiohttp.TraceRequestEndParams) -> None:
-        if end.response.status != 429 or end.response.headers.get("Via"):
+        if end.response.status != 429 or end.response.headers.get("Via") or not _is_api(end.url):
             return
         rest_s = min(_seconds(end.response.headers.get("Retry-After")) or REST_S, MAX_REST_S)
         now_s = asyncio.get_running_loop().time()
@@ -52,6 +52,11 @@ class Ban:
                 "Discord has shut this machine out: it is asked nothing for %.0f s", rest_s
             )
         self._until_s = max(self._until_s, now_s + rest_s)
+
+
+def _is_api(url: yarl.URL) -> bool:
+    # The gateway stands elsewhere, and hears whom the REST API does not.
+    return str(url).startswith(discord.http.Route.BASE)
 
 
 def _seconds(header: str | None) -> float:

@@ -68,6 +68,7 @@ class BotClient(discord.AutoShardedClient):
         note: The operator's line below every label.
         watch: Of the queue.
         metrics: Where it is counted what people ask for and get.
+        ban: What earlier clients of this program have heard.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class BotClient(discord.AutoShardedClient):
         *,
         watch: QueueWatch,
         metrics: BotMetrics,
+        ban: Ban | None = None,
     ) -> None:
         super().__init__(
             intents=least_intents(),
@@ -87,7 +89,7 @@ class BotClient(discord.AutoShardedClient):
             chunk_guilds_at_startup=False,
             max_messages=None,
             guild_ready_timeout=GUILDS_TIMEOUT_S,
-            http_trace=Ban().trace(),
+            http_trace=(ban or Ban()).trace(),
         )
         self._queue = queue
         self._bounds = bounds
@@ -175,7 +177,8 @@ class BotClient(discord.AutoShardedClient):
     @property
     def is_following(self) -> bool:
         """Whether what has begun to work in the background still does."""
-        return not any(task.done() for task in self._background)
+        follows = self._follower is None or self._follower.is_following
+        return follows and not any(task.done() for task in self._background)
 
     @property
     def num_live(self) -> int:

@@ -65,13 +65,13 @@ def judge_channels(
     base = discord.Permissions(int(server["permissions"]))
     if base.administrator:
         return
-    rights = {
-        each["name"]: permissions_in(base, each.get("permission_overwrites", ()), server, ids)
+    rights = [
+        (each["name"], permissions_in(base, each.get("permission_overwrites", ()), server, ids))
         for each in channels
         if each["type"] in WITH_MESSAGES
-    }
-    good = [name for name, has in rights.items() if has.is_superset(NEEDED)]
-    mute = [f"#{name}" for name, has in rights.items() if has.view_channel and name not in good]
+    ]
+    good = [name for name, has in rights if has.is_superset(NEEDED)]
+    mute = [f"#{name}" for name, has in rights if has.view_channel and not has.is_superset(NEEDED)]
     remedy = (
         "allow its role View Channel, Send Messages and Read Message History in the settings of "
         "the channel."

@@ -6,6 +6,7 @@ jobs are its own, and takes up those that nobody here shows, whoever submitted t
 
 import asyncio
 import logging
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 
@@ -28,6 +29,9 @@ from wire.queue import JobQueue, JobRecord
 _log = logging.getLogger(__name__)
 
 RECONCILE_INTERVAL_S = 5.0
+STALLED_S = 30.0
+"""Longer than any pause or outage keeps a loop from its next turn."""
+HINTS, RECONCILING = "following hints", "reconciling"
 MAX_CRASHES = 3
 """How often a reply may fail for a reason nobody foresaw before it is given up."""
 
@@ -75,6 +79,12 @@ class Follower:
         self._disowned = Recent()
         self._crashes: Counter[str] = Counter()
         self._replies: asyncio.TaskGroup | None = None
+        self._turned_s = dict.fromkeys((HINTS, RECONCILING), time.monotonic())
+
+    @property
+    def is_following(self) -> bool:
+        """Whether both loops still turn, be Redis there or not."""
+        return time.monotonic() - min(self._turned_s.values()) < STALLED_S
 
     @property
     def num_live(self) -> int:
@@ -85,8 +95,8 @@ class Follower:
         """Follow the queue until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             self._replies = tasks
-            tasks.create_task(supervised("following hints", self._follow_hints))
-            tasks.create_task(supervised("reconciling", self._reconcile))
+            tasks.create_task(supervised(HINTS, self._follow_hints))
+            tasks.create_task(supervised(RECONCILING, self._reconcile))
             try:
                 await asyncio.Event().wait()
             finally:
@@ -145,23 +155,29 @@ class Follower:
 
     async def _show(self, reply: LiveReply) -> None:
         try:
+            await self._show_or_tell(reply)
+        except Exception:  # noqa: BLE001  # one broken reply must not end the others
+            self._crashes[reply.job_id] += 1
+            _log.exception("job=%s: showing its reply failed", reply.job_id)
+        else:
+            self._crashes.pop(reply.job_id, None)
+        finally:
+            del self._live[reply.job_id]
+
+    async def _show_or_tell(self, reply: LiveReply) -> None:
+        try:
             await reply.run()
         except DeniedError as error:
             _log.warning("job=%s: the bot may not answer there: %s", reply.job_id, error)
             self._done.add(reply.job_id)
             await self._tell_denied(reply.origin, error)
-        except Exception:  # noqa: BLE001  # one broken reply must not end the others
-            self._crashes[reply.job_id] += 1
-            _log.exception("job=%s: showing its reply failed", reply.job_id)
         else:
             self._done.add(reply.job_id)
-            self._crashes.pop(reply.job_id, None)
-        finally:
-            del self._live[reply.job_id]
 
     async def _follow_hints(self) -> None:
         after: str | None = None
         while True:
+            self._turned_s[HINTS] = time.monotonic()
             try:
                 if after is None:
                     after = await self._queue.last_hint_id(self._bot_id)
@@ -187,6 +203,7 @@ class Follower:
                     await self._adopt(job_id)
             except RedisError as error:
                 await self._wait_for_redis(error)
+            self._turned_s[RECONCILING] = time.monotonic()
             await asyncio.sleep(RECONCILE_INTERVAL_S)
 
     async def _adopt(self, job_id: str) -> None:
@@ -224,6 +241,7 @@ class Follower:
     async def _close(self, job_id: str) -> None:
         await self._queue.cancel(job_id)
         await self._queue.shown(self._bot_id, job_id)
+        self._crashes.pop(job_id, None)
 
     async def _wait_for_redis(self, error: RedisError) -> None:
         self._watch.redis.failed(error)

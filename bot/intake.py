@@ -90,6 +90,10 @@ class Intake:
             if isinstance(error, OutOfMemoryError):
                 return Reception("redis_full", replies.REDIS_FULL)
             return Reception("redis_away", replies.REDIS_AWAY)
+        except Exception:
+            # Whoever calls tells the person so: what was admitted all the same is not to be shown.
+            self._follower.disown(job.job_id)
+            raise
         finally:
             self._follower.drop(job.job_id)
 

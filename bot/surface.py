@@ -254,8 +254,9 @@ class InteractionSurface(Surface):
         try:
             with discord_errors():
                 await self._webhook.delete_message(message_id)
-        except GoneError:
-            return
+        except GoneError as error:
+            if error.lacks_token and self._further is not None:
+                await self._further.delete(part, message_id)
 
     @override
     async def refuse(self, sentence: str) -> None:

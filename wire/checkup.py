@@ -153,7 +153,7 @@ def _load(stats: QueueStats) -> Iterator[Finding]:
 
 async def _newest_dead(redis: Redis) -> list[str]:
     newest = await redis.lrange(Lane(0).dead(), 0, NUM_SHOWN)
-    return [cast("bytes", each).decode() for each in newest]
+    return [cast("bytes", each).decode(errors="replace") for each in newest]
 
 
 def _dead(stats: QueueStats, newest: list[str]) -> Iterator[Finding]:

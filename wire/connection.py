@@ -15,6 +15,7 @@ from redis.backoff import EqualJitterBackoff, NoBackoff
 from redis.exceptions import (
     AskError,
     ClusterDownError,
+    OutOfMemoryError,
     ReadOnlyError,
     RedisError,
     ResponseError,
@@ -45,6 +46,8 @@ BACKOFF_CAP_S = 0.25
 
 NOT_THE_MASTER = (ReadOnlyError, AskError, TryAgainError, ClusterDownError)
 """Answers of a server that does not hold the queue, or not now. MovedError is an AskError."""
+IN_A_SCRIPT = {"OOM": OutOfMemoryError, "READONLY": ReadOnlyError}
+"""What Redis before 7 wraps into words of its own where a script meets it."""
 
 T = TypeVar("T")
 
@@ -129,7 +132,8 @@ class _FollowsTheMaster(AbstractConnection):
     """Asks, before it connects, which server is the master, and leaves one that has no replicas.
 
     Sentinels make another the master before they tell the old one. With `min-replicas-to-write` it
-    takes nothing any more by then, and so loses nothing.
+    takes nothing any more by then, and so loses nothing. By their kind it also knows errors that an
+    old Redis wraps: a replica must be left there too.
     """
 
     def __init__(self, *, find_master: FindMaster | None = None, **kwargs: Any) -> None:
@@ -147,6 +151,9 @@ class _FollowsTheMaster(AbstractConnection):
         except ResponseError as error:
             if str(error).startswith("NOREPLICAS"):
                 await self.disconnect(nowait=True)
+            for code, kind in IN_A_SCRIPT.items():
+                if str(error).startswith("Error running script") and f": -{code} " in str(error):
+                    raise kind(str(error)) from None
             raise
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
-from wire.base import Id, Message
+from wire.base import QUOTES_NOTHING, Id, Message
 from wire.provenance import Provenance
 from wire.verdicts import Verified
 
@@ -163,7 +163,9 @@ Outcome = Done | Failed | Verified
 and either with `Failed`."""
 Event = Annotated[Started | Delta | Retried | Done | Failed, Field(discriminator="kind")]
 
-outcome_adapter: TypeAdapter[Outcome] = TypeAdapter(Annotated[Outcome, Field(discriminator="kind")])
+outcome_adapter: TypeAdapter[Outcome] = TypeAdapter(
+    Annotated[Outcome, Field(discriminator="kind")], config=QUOTES_NOTHING
+)
 event_adapter: TypeAdapter[Started | Delta | Retried | Done | Failed] = TypeAdapter(Event)
 
 

@@ -1,5 +1,6 @@
 """Judges what a Redis says of itself, and explains why one cannot be used. Asks nothing itself."""
 
+import re
 import ssl
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -36,7 +37,8 @@ def judge_server(info: Mapping[str, Any], kind: Kind) -> Iterator[Finding]:
         kind: what the URL says stands there.
     """
     version = str(info["redis_version"])
-    if tuple(map(int, version.split(".")[:2])) < OLDEST_REDIS:
+    numbers = tuple(map(int, re.findall(r"\d+", version)[:2]))
+    if numbers and numbers < OLDEST_REDIS:
         oldest = ".".join(map(str, OLDEST_REDIS))
         yield fault("redis", f"version {version} is too old", f"Install {oldest} or later.")
     elif "sentinel_masters" in info:

@@ -8,6 +8,7 @@ from redis.asyncio import Redis
 from bot import follower, replies
 from bot.client import BotClient
 from sandbox.model import Message
+from sandbox.rights import May
 from sandbox.server import Sandbox
 from tests.bot.support import (
     DEADLINE_S,
@@ -16,6 +17,7 @@ from tests.bot.support import (
     Engine,
     running_bot,
     text_of,
+    until,
     until_is,
     until_over,
     until_says,
@@ -169,6 +171,32 @@ async def test_a_reply_that_cannot_be_shown_for_reasons_nobody_foresaw_ends_with
     assert "showing its reply failed" in caplog.text
     assert len(sandbox.bot_messages(sandbox.general)) == 2
     assert sandbox.bot_messages(sandbox.general)[0] is reply
+
+
+async def test_a_person_who_cannot_be_told_for_reasons_nobody_foresaw_ends_no_other_reply(
+    sandbox: Sandbox,
+    bot: BotClient,
+    engine: Engine,
+    queue: JobQueue,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+):
+    async def break_down(_: object) -> None:
+        raise KeyError
+
+    monkeypatch.setattr(bot, "create_dm", break_down)
+    asked = await ask(sandbox)
+    job = await engine.take()
+    await engine.write(job, " upon")
+    reply = await sandbox.wait_for_reply(asked)
+    sandbox.deny_bot(sandbox.random, May.SEND)
+    await sandbox.say(sandbox.bob, sandbox.random, f"{sandbox.bot_user.mention} Once")
+    await engine.write(await engine.take(), " upon")
+    await until(lambda: "KeyError" in caplog.text)
+    await engine.end(job, " a time")
+    await until_is(sandbox, reply, f"{LABEL}\n upon a time")
+    await until_over(queue, bot)
+    assert "following the queue failed" not in caplog.text
 
 
 async def test_the_gateway_may_drop_and_nothing_is_lost_or_doubled(

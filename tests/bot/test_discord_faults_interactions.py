@@ -307,3 +307,21 @@ async def test_what_was_asked_just_before_the_bot_stops_is_in_the_queue(
         await until_over(queue, restarted)
     assert called.original
     assert called.original.content == f"{HEAD} upon"
+
+
+@ENDED
+async def test_of_an_answer_that_is_taken_away_nothing_is_left_though_its_token_is_over(
+    status: int, code: int, sandbox: Sandbox, bot: BotClient, engine: Engine, queue: JobQueue
+):
+    called = await call(sandbox)
+    job = await engine.take()
+    await engine.write(job, " upon" * 600)
+    await sandbox.wait_for(lambda: len(sandbox.bot_messages(sandbox.general)) == 2, DEADLINE_S)
+    parts = sandbox.bot_messages(sandbox.general)
+    sandbox.faults.refuse("* /webhooks/*", status, code=code, times=99)
+    await sandbox.delete(sandbox.alice, parts[1])
+    await engine.write(job, " a time")
+    await until_over(queue, bot)
+    assert await engine.write(job, "") == 2
+    assert called.original is parts[0]
+    assert sandbox.bot_messages(sandbox.general) == []

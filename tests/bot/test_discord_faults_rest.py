@@ -5,7 +5,10 @@ import contextlib
 import itertools
 from collections.abc import AsyncIterator, Callable
 
+import aiohttp
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from bot import __main__ as program
 from bot import ban, discord_api
@@ -113,6 +116,8 @@ async def test_a_discord_that_shuts_the_bot_out_is_left_alone(
     for channel in (sandbox.general, sandbox.random):
         await ask(sandbox, channel)
         await engine.end(await engine.take(), " upon")
+        # Or both would ask Discord before the first is refused.
+        await until(lambda: "Discord has shut this machine out" in caplog.text)
     await until(lambda: caplog.text.count("tried again in 1.00 s") == 2)
     assert [each.status for each in sandbox.recorder if each.status == 429] == [429]
     assert caplog.text.count("Discord has shut this machine out") == 1
@@ -290,8 +295,13 @@ async def test_an_event_that_nobody_can_read_ends_the_connection_and_not_the_bot
 
 
 async def test_a_bot_that_cannot_log_in_or_find_the_gateway_tries_until_it_can(
-    sandbox: Sandbox, naps: Naps, engine: Engine, settings_of_bot: BotSettings
+    sandbox: Sandbox,
+    naps: Naps,
+    engine: Engine,
+    settings_of_bot: BotSettings,
+    monkeypatch: pytest.MonkeyPatch,
 ):
+    monkeypatch.setattr(ban, "REST_S", 0.01)
     for route in ("GET /users/@me", "GET /oauth2/applications/@me", "GET /gateway/bot"):
         for status in (500, 502, 503, 504):
             # The library asks five times before it gives some of them up.
@@ -300,3 +310,36 @@ async def test_a_bot_that_cannot_log_in_or_find_the_gateway_tries_until_it_can(
         sandbox.faults.cut(route, times=2)
     async with running_program(settings_of_bot):
         await is_answered(sandbox, engine)
+
+
+async def test_a_discord_that_shuts_the_bot_out_at_its_login_is_left_alone_too(
+    sandbox: Sandbox,
+    settings_of_bot: BotSettings,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+):
+    monkeypatch.setattr(ban, "REST_S", 600.0)
+    sandbox.faults.refuse("GET /users/@me", 429, times=99, via=False, retry_after_s=0.0)
+    async with running_program(settings_of_bot):
+        await until(lambda: caplog.text.count("Discord can't be reached") >= 3)
+    assert [each.status for each in sandbox.recorder] == [429]
+
+
+async def test_a_gateway_that_refuses_does_not_silence_the_bot():
+    async def refuse(_: web.Request) -> web.Response:
+        return web.Response(status=429)
+
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response()
+
+    app = web.Application()
+    app.add_routes([web.get("/gateway", refuse), web.get("/api/v10/users/@me", answer)])
+    async with (
+        TestServer(app) as server,
+        aiohttp.ClientSession(trace_configs=[ban.Ban().trace()]) as session,
+    ):
+        discord_api.use_discord_at(str(server.make_url("/api/v10")), None)
+        async with session.get(server.make_url("/gateway")) as refused:
+            assert refused.status == 429
+        async with session.get(server.make_url("/api/v10/users/@me")) as answered:
+            assert answered.status == 200

@@ -104,6 +104,15 @@ async def test_channels_that_it_sees_and_may_not_answer_in_are_named(sandbox: Sa
     )
 
 
+async def test_channels_of_one_name_are_told_apart(sandbox: Sandbox, settings):
+    sandbox.deny_bot(sandbox.open_channel(sandbox.random.name), May.SEND)
+    sandbox.deny_bot(sandbox.random, May.SEND)
+    sandbox.open_channel(sandbox.random.name)
+    found = await at_discord(settings())
+    [line] = [each.line() for each in found if each.about == "channels"]
+    assert "it sees 2 where it may not answer: #random, #random." in line
+
+
 async def test_a_server_in_none_of_whose_channels_it_may_write_is_a_warning(
     sandbox: Sandbox, settings
 ):

@@ -6,6 +6,7 @@ import re
 import socket
 
 import aiohttp
+import pytest
 from redis.asyncio import Redis
 
 from bot.health import BotHealth, health_server
@@ -113,6 +114,24 @@ async def test_a_bot_that_no_longer_follows_the_queue_is_not_well(
             assert (await get(f"{url}/healthz"))[0] == 503
             status, said = await get(f"{url}/readyz")
             assert (status, json.loads(said)["gateway"]) == (503, "connected")
+
+
+async def test_a_bot_whose_loop_breaks_off_again_and_again_is_not_well(
+    sandbox: Sandbox, redis_url: str, redis: Redis, monkeypatch: pytest.MonkeyPatch
+):
+    async def break_off(*_: object) -> frozenset[str]:
+        raise ZeroDivisionError
+
+    async with QueueWatch(JobQueue(redis)) as watch, running_bot(sandbox, redis_url) as client:
+        health = BotHealth(watch)
+        health.client = client
+        assert health.is_well
+        monkeypatch.setattr("bot.follower.RECONCILE_INTERVAL_S", 0.01)
+        monkeypatch.setattr(JobQueue, "own", break_off)
+        monkeypatch.setattr("bot.follower.STALLED_S", 6.0)
+        async with asyncio.timeout(DEADLINE_S):
+            while health.is_well:
+                await asyncio.sleep(0.05)
 
 
 async def test_a_watch_that_has_ended_is_not_well(redis: Redis):

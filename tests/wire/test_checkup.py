@@ -155,6 +155,12 @@ async def test_what_a_server_says_of_itself_is_judged(
     assert said in only(found, Level.FAULT)
 
 
+async def test_a_version_without_numbers_is_taken_for_a_new_one(redis: Redis):
+    found = list(judge_server({**(await redis.info()), "redis_version": "unstable"}, Kind.ALONE))
+    assert "version" in found[0].said
+    assert found[0].level is Level.OK
+
+
 @pytest.mark.parametrize(("ahead_s", "words"), [(10, "10 s ahead of"), (-7, "7 s behind")])
 async def test_clocks_that_disagree_are_a_warning(redis_url: str, ahead_s: int, words: str):
     found = await check(redis_url, now_s=lambda: time.time() + ahead_s)
@@ -185,6 +191,12 @@ async def test_jobs_that_were_given_up_are_named_newest_first(redis: Redis, redi
     assert "queue: 2 jobs were given up" in line
     assert "m1.2, m1.1" in line
     assert "redis-cli DEL '{ovid:0}:dead'" in line
+
+
+async def test_a_job_given_up_whose_name_is_no_text_is_a_line_too(redis: Redis, redis_url: str):
+    await redis.lpush("{ovid:0}:dead", b"\xff")
+    line = only(await check(redis_url), Level.WARN)
+    assert "1 jobs were given up" in line
 
 
 async def test_engines_with_different_keys_are_named(redis: Redis, redis_url: str):

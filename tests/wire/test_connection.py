@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError
+from redis.exceptions import OutOfMemoryError, ReadOnlyError, RedisError
 
 from tests.conftest import PATIENCE
 from tests.wire.lossy_proxy import LossyProxy
@@ -29,6 +29,19 @@ async def test_a_redis_that_is_not_there_is_noticed_within_two_seconds(url, monk
         with pytest.raises(RedisConnectionError):
             await redis.ping()
     assert 0 < waited_s < 2
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        ("-OOM command not allowed when used memory > 'maxmemory'.", OutOfMemoryError),
+        ("-READONLY You can't write against a read only replica.", ReadOnlyError),
+    ],
+)
+async def test_what_an_old_redis_says_of_a_script_is_told_by_its_kind(redis, said, kind):
+    error = f"ERR Error running script (call to f_1): @user_script:14: @user_script: 14: {said}"
+    with pytest.raises(kind):
+        await redis.eval("return redis.error_reply(ARGV[1])", 0, error)
 
 
 async def test_a_broken_connection_is_made_again(redis, redis_url):

@@ -241,6 +241,21 @@ def test_an_error_that_is_logged_quotes_nothing_that_a_person_wrote():
     assert "promt" in explain(refused.value)
 
 
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        '{"kind": "failed", "code": "internal", "message": ["private"]}',
+        '{"kind": "private"}',
+        '["private"]',
+        "private",
+    ],
+)
+def test_an_outcome_that_cannot_be_read_is_not_quoted_where_the_error_is_logged(outcome: str):
+    with pytest.raises(ValidationError) as refused:
+        outcome_adapter.validate_json(outcome)
+    assert "input_value" not in str(refused.value)
+
+
 def test_a_text_to_verify_may_be_longer_than_a_prompt():
     text = "x" * (2 * MAX_BODY_BYTES)
     assert Job.model_validate(VALID | {"kind": "verify", "prompt": text}).prompt == text

@@ -97,3 +97,8 @@ async def check_fullness(redis: Redis, queue: JobQueue) -> None:
     await redis.config_set("maxmemory", 0)
     assert not (await queue.tick()).is_full
     assert await redis.keys("*") == keys
+
+
+async def test_a_key_of_a_wrong_type_is_no_full_memory(redis: Redis):
+    await redis.set("{ovid:0}:open", "of another program")
+    assert not (await JobQueue(redis).tick()).is_full

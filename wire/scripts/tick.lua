@@ -3,7 +3,8 @@
 -- The truth is OPEN and the job hashes; every other index can be lost and is made again here.
 
 -- This adds nothing, and is refused where memory is full: as long as nothing has been written here.
-local is_full = type(redis.pcall('ZADD', OPEN, 'XX', 0, '')) == 'table'
+local refused = redis.pcall('ZADD', OPEN, 'XX', 0, '')
+local is_full = type(refused) == 'table' and string.find(refused.err, 'OOM', 1, true) ~= nil
 begin_even_when_full()
 reap()
 
