@@ -5,8 +5,10 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-annotate --no-emit-package torch --override requirements/no-torch.txt
-# A process for each core, and the tests of one file in one process, as they share what they start.
-WORKERS := --numprocesses auto --maxprocesses 8 --dist loadscope
+# The tests of one file are in one process, as they share what they start. Some of them wait, for
+# programs or a clock: hence a process more than there are cores.
+WORKERS := --numprocesses $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1) --maxprocesses 8 \
+	--dist loadscope
 # These wait, for leases and restarts, more than they compute.
 FAULT_WORKERS := --numprocesses 4 --dist worksteal
 
@@ -31,7 +33,7 @@ fix: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 
 test-faults: $(VENV)/.dev
-	$(BIN)/python -m pytest $(FAULT_WORKERS) -m fault $(ARGS)
+	$(BIN)/python -m pytest tests/faults $(FAULT_WORKERS) -m fault $(ARGS)
 
 mutations: $(VENV)/.dev
 	$(BIN)/python -m tests.mutations --at-once 2 $(ARGS)
