@@ -217,9 +217,9 @@ class _Lane:
 
 def _notes_strange_messages(damage: Damage) -> bool:
     """Say whether messages are noted that are not there: to the bot, somebody has deleted them."""
-    field, *values = damage.arguments
-    return field == "messages" and all(
-        isinstance(each, bytes) and each.replace(b",", b"").isdigit() for each in values
+    return damage.arguments[:1] == ("messages",) and all(
+        isinstance(each, bytes) and each.replace(b",", b"").isdigit()
+        for each in damage.arguments[1:]
     )
 
 
