@@ -181,3 +181,24 @@ async def test_a_bot_that_is_killed_again_and_again_answers_every_request_once(
         reply = await sandbox.wait_for_reply(each)
         await until_is(sandbox, reply, f"{LABEL}\n answer {number} is whole.")
     assert len(sandbox.bot_messages(sandbox.general)) == len(asked)
+
+
+async def test_a_reply_is_over_though_redis_has_lost_that_it_was_shown(
+    sandbox: Sandbox,
+    redis_url: str,
+    redis: Redis,
+    engine: Engine,
+    queue: JobQueue,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr("bot.follower.RECONCILE_INTERVAL_S", 0.02)
+    async with running_bot(sandbox, redis_url) as bot:
+        asked = await ask(sandbox)
+        job = await engine.take()
+        await engine.end(job, STORY)
+        await until_over(queue, bot)
+        reply = await sandbox.wait_for_reply(asked)
+        said = list(reply.revisions)
+        await redis.sadd(f"{{ovid:0}}:own:{job.bot_id}", job.job_id)
+        await until_over(queue, bot)
+        assert list(reply.revisions) == said

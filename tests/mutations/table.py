@@ -254,6 +254,8 @@ end
         if job_id in self._disowned:
 """,
         tests=(
+            "tests/bot/test_conversation_restarts.py::"
+            "test_a_reply_is_over_though_redis_has_lost_that_it_was_shown",
             f"{FAULTS}test_data_loss.py::"
             "test_24_who_is_hit_by_the_loss_of_the_last_second_is_told_or_answered",
         ),
