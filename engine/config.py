@@ -108,7 +108,7 @@ class ModelConfig:
         kind = fields.get("model_type", "gpt2")
         activation = fields.get("activation_function", "gelu_new")
         if kind != "gpt2" or activation != "gelu_new":
-            said = f"{kind!s:.40} with {activation!s:.40}"
+            said = f"{kind!r:.40} with {activation!r:.40}"
             msg = f"{path} describes a {said}, and only GPT-2 is run here"
             raise ModelError(msg)
         try:

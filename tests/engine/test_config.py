@@ -91,8 +91,8 @@ def test_a_config_of_absurd_size_is_not_read(folder: Path):
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"model_type": "llama"}, "describes a llama"),
-        ({"activation_function": "relu"}, "with relu"),
+        ({"model_type": "llama"}, "describes a 'llama'"),
+        ({"activation_function": "relu"}, "with 'relu'"),
         ({"scale_attn_by_inverse_layer_idx": True}, "sets scale_attn_by_inverse_layer_idx"),
         ({"n_inner": 100}, "sets n_inner"),
         ({"n_layer": 0}, "n_layer must be a whole number of at least 1, not 0"),

@@ -204,6 +204,8 @@ async def _opened() -> AsyncIterator[Try]:
 
 
 ONCE_FAILED = (
+    # A sentence quoted a name with all its line breaks.
+    ("whole pytorch", [JsonChange(file=6, changes=[(666, "a\nb\u2028c")])]),
     # A sentence quoted a line of any length.
     (WHOLE[0], [Broken(Damage(file=1, place=-1, num_lost=0, put_in=b"[" * 2000))]),
     # A weight that is no number ended the step loop.
