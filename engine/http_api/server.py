@@ -92,23 +92,34 @@ async def http_api(
         stack.callback(listening.close)
         await fine_tuning.open()
         stack.push_async_callback(fine_tuning.close)
-        runner = web.AppRunner(
-            _app(door, engine_health),
-            access_log=None,
-            logger=_Discreet(logging.getLogger("aiohttp.server")),
-            # Whoever leaves is not written for any longer.
-            handler_cancellation=True,
-            shutdown_timeout=FAREWELL_S,
-        )
-        await runner.setup()
-        stack.push_async_callback(runner.cleanup)
-        await web.SockSite(runner, listening).start()
+        await stack.enter_async_context(_answering(door, engine_health, listening))
         port: int = listening.getsockname()[1]
         log.info("HTTP at %s, port %d", options.host, port)
         try:
             yield port
         finally:
             await _drain(door)
+
+
+@contextlib.asynccontextmanager
+async def _answering(
+    door: Door, engine_health: EngineHealth, listening: socket.socket
+) -> AsyncIterator[None]:
+    """Answer what comes in at a socket."""
+    runner = web.AppRunner(
+        _app(door, engine_health),
+        access_log=None,
+        logger=_Discreet(logging.getLogger("aiohttp.server")),
+        # Whoever leaves is not written for any longer.
+        handler_cancellation=True,
+        shutdown_timeout=FAREWELL_S,
+    )
+    await runner.setup()
+    try:
+        await web.SockSite(runner, listening).start()
+        yield
+    finally:
+        await runner.cleanup()
 
 
 class _Discreet(logging.LoggerAdapter[logging.Logger]):

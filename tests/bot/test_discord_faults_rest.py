@@ -1,19 +1,13 @@
 """Whatever Discord answers, or does not: each request gets its one reply, and no other waits."""
 
 import asyncio
-import contextlib
 import itertools
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 
-import aiohttp
 import pytest
-from aiohttp import web
-from aiohttp.test_utils import TestServer
 
-from bot import __main__ as program
 from bot import ban, discord_api
 from bot.client import BotClient
-from bot.settings import BotSettings
 from sandbox.faults import Faults, Scope
 from sandbox.model import Channel, Message
 from sandbox.server import Sandbox
@@ -247,99 +241,3 @@ async def test_commands_are_registered_in_spite_of(
     ORDERS[fault](sandbox.faults, SYNC)
     async with running_bot(sandbox, redis_url):
         assert {each["name"] for each in sandbox.commands_in(sandbox.general)} >= {"generate"}
-
-
-@pytest.fixture
-def settings_of_bot(settings: Callable[..., BotSettings], monkeypatch: pytest.MonkeyPatch):
-    """What `python -m bot run` is told, for one that is quick to try again."""
-    monkeypatch.setattr(program, "RETRY_S", 0.01)
-    return settings()
-
-
-@contextlib.asynccontextmanager
-async def running_program(settings: BotSettings) -> AsyncIterator[None]:
-    """Run the bot as `python -m bot run` does, in this process."""
-    running = asyncio.create_task(program.run(settings))
-    try:
-        yield
-    finally:
-        running.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await running
-
-
-async def is_answered(sandbox: Sandbox, engine: Engine) -> None:
-    """See that a mention gets its reply."""
-    async with asyncio.timeout(DEADLINE_S):
-        await sandbox.bot_ready.wait()
-    asked = await ask(sandbox)
-    await engine.end(await engine.take(), " upon")
-    await sandbox.wait_for_reply(asked)
-
-
-async def test_an_event_that_nobody_can_read_ends_the_connection_and_not_the_bot(
-    sandbox: Sandbox,
-    naps: Naps,
-    engine: Engine,
-    settings_of_bot: BotSettings,
-    caplog: pytest.LogCaptureFixture,
-):
-    async with running_program(settings_of_bot):
-        await is_answered(sandbox, engine)
-        [session] = sandbox.gateway.sessions.values()
-        sandbox.bot_ready.clear()
-        session.dispatch("MESSAGE_CREATE", {"content": "xyzzy"})
-        await is_answered(sandbox, engine)
-    assert caplog.text.count("the connection to Discord broke with KeyError") == 1
-    assert "xyzzy" not in caplog.text
-
-
-async def test_a_bot_that_cannot_log_in_or_find_the_gateway_tries_until_it_can(
-    sandbox: Sandbox,
-    naps: Naps,
-    engine: Engine,
-    settings_of_bot: BotSettings,
-    monkeypatch: pytest.MonkeyPatch,
-):
-    monkeypatch.setattr(ban, "REST_S", 0.01)
-    for route in ("GET /users/@me", "GET /oauth2/applications/@me", "GET /gateway/bot"):
-        for status in (500, 502, 503, 504):
-            # The library asks five times before it gives some of them up.
-            sandbox.faults.refuse(route, status, times=5)
-        sandbox.faults.refuse(route, 429, via=False)
-        sandbox.faults.cut(route, times=2)
-    async with running_program(settings_of_bot):
-        await is_answered(sandbox, engine)
-
-
-async def test_a_discord_that_shuts_the_bot_out_at_its_login_is_left_alone_too(
-    sandbox: Sandbox,
-    settings_of_bot: BotSettings,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-):
-    monkeypatch.setattr(ban, "REST_S", 600.0)
-    sandbox.faults.refuse("GET /users/@me", 429, times=99, via=False, retry_after_s=0.0)
-    async with running_program(settings_of_bot):
-        await until(lambda: caplog.text.count("Discord can't be reached") >= 3)
-    assert [each.status for each in sandbox.recorder] == [429]
-
-
-async def test_a_gateway_that_refuses_does_not_silence_the_bot():
-    async def refuse(_: web.Request) -> web.Response:
-        return web.Response(status=429)
-
-    async def answer(_: web.Request) -> web.Response:
-        return web.Response()
-
-    app = web.Application()
-    app.add_routes([web.get("/gateway", refuse), web.get("/api/v10/users/@me", answer)])
-    async with (
-        TestServer(app) as server,
-        aiohttp.ClientSession(trace_configs=[ban.Ban().trace()]) as session,
-    ):
-        discord_api.use_discord_at(str(server.make_url("/api/v10")), None)
-        async with session.get(server.make_url("/gateway")) as refused:
-            assert refused.status == 429
-        async with session.get(server.make_url("/api/v10/users/@me")) as answered:
-            assert answered.status == 200
