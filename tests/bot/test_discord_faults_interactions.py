@@ -1,4 +1,4 @@
-"""Interactions whose right to be answered has ended, and buttons pressed at the wrong moment."""
+"""Interactions whose right to be answered has ended, and what was asked as the bot stops."""
 
 import asyncio
 import logging
@@ -8,12 +8,10 @@ import pytest
 from bot import replies
 from bot.client import BotClient
 from sandbox.model import Interaction, Message
-from sandbox.redis_server import RedisServer
 from sandbox.rights import May
 from sandbox.rules import Upload
 from sandbox.server import Sandbox
 from tests.bot.support import DEADLINE_S, LABEL, Engine, running_bot, until, until_is, until_over
-from tests.bot.test_details import MADE
 from wire.queue import JobQueue
 
 CALLBACK = "POST /interactions/*"
@@ -35,12 +33,6 @@ async def begin(sandbox: Sandbox, engine: Engine) -> Message:
     asked = await sandbox.say(sandbox.bob, sandbox.general, words)
     await engine.write(await engine.take(), " upon")
     return await sandbox.wait_for_reply(asked)
-
-
-async def press(sandbox: Sandbox, reply: Message, label: str) -> Interaction:
-    button = reply.button(label)
-    assert button
-    return await sandbox.press(sandbox.bob, reply, button.custom_id)
 
 
 def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -187,97 +179,6 @@ async def test_a_promise_that_somebody_deletes_before_the_answer_is_not_kept_els
     await until_over(queue, bot)
     assert await engine.write(job, "") == 2
     assert sandbox.bot_messages(sandbox.general) == []
-
-
-async def test_a_button_that_is_pressed_twice_stops_the_reply_once(
-    sandbox: Sandbox, bot: BotClient, engine: Engine, queue: JobQueue
-):
-    asked = await sandbox.say(sandbox.bob, sandbox.general, f"{sandbox.bot_user.mention} Once")
-    job = await engine.take()
-    await engine.write(job, " upon")
-    reply = await sandbox.wait_for_reply(asked)
-    presses = [await press(sandbox, reply, "Stop") for _ in range(2)]
-    await sandbox.wait_for(lambda: all(each.answered for each in presses), DEADLINE_S)
-    await sandbox.wait_for(lambda: not reply.buttons, DEADLINE_S)
-    await engine.end(job)
-    await until_over(queue, bot)
-    assert reply.content.startswith(f"{LABEL}\n upon")
-    assert sandbox.bot_messages(sandbox.general) == [reply]
-
-
-@pytest.mark.parametrize("fault", ["3 s have passed", "503", "the answer is lost"])
-async def test_a_button_stops_the_reply_though_its_press_cannot_be_answered(
-    fault: str,
-    sandbox: Sandbox,
-    naps,
-    bot: BotClient,
-    engine: Engine,
-    caplog: pytest.LogCaptureFixture,
-):
-    asked = await sandbox.say(sandbox.bob, sandbox.general, f"{sandbox.bot_user.mention} Once")
-    job = await engine.take()
-    await engine.write(job, " upon")
-    reply = await sandbox.wait_for_reply(asked)
-    match fault:
-        case "3 s have passed":
-            sandbox.faults.refuse(CALLBACK, 404, code=10062)
-        case "503":
-            sandbox.faults.refuse(CALLBACK, 503, times=9)
-        case _:
-            sandbox.faults.lose(CALLBACK)
-    await press(sandbox, reply, "Stop")
-    async with asyncio.timeout(DEADLINE_S):
-        while await engine.write(job, "") != 2:
-            await asyncio.sleep(0.01)
-    await sandbox.wait_for(lambda: not reply.buttons, DEADLINE_S)
-    assert warnings(caplog) == []
-
-
-async def test_a_button_that_is_pressed_while_redis_is_away_says_so_in_private(
-    sandbox: Sandbox, own_redis_server: RedisServer
-):
-    async with running_bot(sandbox, own_redis_server.url):
-        words = f"{sandbox.bot_user.mention} Once"
-        asked = await sandbox.say(sandbox.bob, sandbox.general, words)
-        reply = await sandbox.wait_for_reply(asked)
-        await own_redis_server.kill()
-        pressed = await press(sandbox, reply, "Stop")
-        await sandbox.wait_for(lambda: pressed.followups, DEADLINE_S)
-        [told] = pressed.followups
-        assert told.content == replies.REDIS_AWAY
-        assert told.visible_to == sandbox.bob
-        assert reply.buttons
-        await own_redis_server.restart()
-
-
-@pytest.mark.parametrize("fault", ["3 s have passed", "503", "the answer is lost"])
-async def test_details_that_could_not_be_told_are_told_at_the_next_press(
-    fault: str,
-    sandbox: Sandbox,
-    naps,
-    bot: BotClient,
-    engine: Engine,
-    caplog: pytest.LogCaptureFixture,
-):
-    asked = await sandbox.say(sandbox.bob, sandbox.general, f"{sandbox.bot_user.mention} Once")
-    await engine.end(await engine.take(), " upon", provenance=MADE)
-    reply = await sandbox.wait_for_reply(asked)
-    await sandbox.wait_for(lambda: reply.button("Details"), DEADLINE_S)
-    match fault:
-        case "3 s have passed":
-            sandbox.faults.refuse(CALLBACK, 404, code=10062)
-        case "503":
-            sandbox.faults.refuse(CALLBACK, 503, times=5)
-        case _:
-            sandbox.faults.lose(CALLBACK)
-    first = await press(sandbox, reply, "Details")
-    await until(lambda: sandbox.faults.is_used_up(CALLBACK))
-    again = await press(sandbox, reply, "Details")
-    await sandbox.wait_for(lambda: again.original, DEADLINE_S)
-    assert again.original
-    assert again.original.visible_to == sandbox.bob
-    assert (first.original is not None) == (fault == "the answer is lost")
-    assert warnings(caplog) == []
 
 
 async def test_who_waits_for_a_file_to_be_read_hears_that_the_bot_stops(
