@@ -16,7 +16,7 @@ from typing import Self
 import torch
 
 from engine.async_engine import AsyncEngine
-from engine.checkpoints.replacing import is_of_a_model
+from engine.checkpoints.stamps import FileStamps, file_stamps
 from engine.errors import EngineError, MemoryShortError, ModelError, UnknownModelError
 from engine.llm_engine import LLMEngine
 from engine.loading import canonical_name, find_model, load_engine, model_folders, model_name
@@ -28,8 +28,8 @@ MAX_NAMED = 20
 MAX_READS = 3
 """How often a model is read that is replaced meanwhile."""
 
-FileStamps = frozenset[tuple[str, int, int, int]]
-"""What tells the files of a model from those that are there after another training."""
+LOOK_S = 5.0
+"""How often the files of a default model that could not be loaded are looked at."""
 
 
 @dataclass(eq=False, slots=True)
@@ -57,7 +57,8 @@ class ModelPool:
 
     A model that was trained again is loaded anew at the next request, while what its former
     weights are still writing is finished. Where memory is short, models that nobody uses are
-    closed, the longest unused first; the default model stays.
+    closed, the longest unused first; the default model stays. Where that one was damaged, it is
+    loaded again once its files have changed.
 
     Args:
         models: the folder of the models that are known by name.
@@ -98,6 +99,7 @@ class ModelPool:
         self._running: dict[str, _Running] = {}
         self._closing: dict[_Running, asyncio.Task[None]] = {}
         self._one_load = asyncio.Lock()
+        self._keeping: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
         """Load the default model.
@@ -106,6 +108,7 @@ class ModelPool:
             EngineError: it cannot be loaded.
         """
         await self.get(None)
+        self._keeping = asyncio.create_task(self._keep_default())
         return self
 
     async def __aexit__(
@@ -116,7 +119,8 @@ class ModelPool:
     ) -> None:
         running = [*self._running.values(), *self._closing]
         self._running.clear()
-        tasks = [each.loading for each in running if each.loading] + list(self._closing.values())
+        loads = (each.loading for each in running)
+        tasks = [task for task in (self._keeping, *loads, *self._closing.values()) if task]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -131,10 +135,12 @@ class ModelPool:
         return all(engine.is_alive for engine in engines)
 
     @property
-    def is_loaded(self) -> bool:
-        """Return whether the default model has an engine."""
+    def default_state(self) -> str:
+        """Return how the default model is: `loading`, `runs`, or `failed`: it can't be loaded."""
         default = self._running.get(self.default_name)
-        return default is not None and default.engine is not None
+        if default is not None:
+            return "loading" if default.engine is None else "runs"
+        return "loading" if self._keeping is None else "failed"
 
     def names(self) -> list[str]:
         """Return what can be asked for now: the default model, then the others in ABC order.
@@ -181,9 +187,25 @@ class ModelPool:
             if running.num_users == 0:
                 running.is_idle.set()
 
+    async def _keep_default(self) -> None:
+        """Load the default model again when its files are others than those that failed."""
+        failed: FileStamps | None = None
+        while True:
+            await asyncio.sleep(LOOK_S)
+            now = await asyncio.to_thread(file_stamps, self._default_folder)
+            if self.default_name in self._running or now == failed:
+                continue
+            try:
+                await self.get(None)
+            except MemoryShortError:
+                # There may be more of it without a change of the files.
+                failed = None
+            except EngineError:
+                failed = now
+
     def _look_up(self, name: str | None) -> tuple[str, Path, FileStamps]:
         name, folder = self._folder_of(name)
-        return name, folder, _stamps(folder)
+        return name, folder, file_stamps(folder)
 
     def _find(self, name: str, folder: Path, stamps: FileStamps) -> _Running:
         running = self._running.get(name)
@@ -248,15 +270,15 @@ class ModelPool:
         """Read a model, and again if it was replaced meanwhile: that may be half of each."""
         num_reads = 0
         while True:
-            stamps = _stamps(folder)
+            stamps = file_stamps(folder)
             num_reads += 1
             try:
                 engine = self._load_in_thread(folder)
             except ModelError:
-                if num_reads == MAX_READS or _stamps(folder) == stamps:
+                if num_reads == MAX_READS or file_stamps(folder) == stamps:
                     raise
             else:
-                if num_reads == MAX_READS or _stamps(folder) == stamps:
+                if num_reads == MAX_READS or file_stamps(folder) == stamps:
                     return engine, stamps
                 del engine
 
@@ -299,19 +321,6 @@ async def _stop(running: _Running) -> None:
     engine, running.engine, running.loading = running.engine, None, None
     if engine is not None:
         await engine.__aexit__(None, None, None)
-
-
-def _stamps(folder: Path) -> FileStamps:
-    stamps = set()
-    try:
-        for path in folder.iterdir():
-            if is_of_a_model(path.name):
-                stat = path.stat()
-                stamps.add((path.name, stat.st_ino, stat.st_size, stat.st_mtime_ns))
-    except OSError:
-        # Half of them would look like another model.
-        return frozenset()
-    return frozenset(stamps)
 
 
 def _heed_failure(loading: asyncio.Task[AsyncEngine]) -> None:

@@ -67,10 +67,8 @@ class EngineHealth:
 
     @property
     def step_loop(self) -> str:
-        """Return whether models run: `runs`, `loading` or `dead`."""
-        if not self._pool.is_alive:
-            return "dead"
-        return "runs" if self._pool.is_loaded else "loading"
+        """Return whether models run: `dead`, or how the default model is."""
+        return self._pool.default_state if self._pool.is_alive else "dead"
 
     @property
     def is_well(self) -> bool:

@@ -13,12 +13,12 @@ import aiohttp
 import pytest
 
 from engine.__main__ import main
-from engine.errors import EngineStoppedError
+from engine.errors import EngineStoppedError, ModelError
 from engine.http_api import EngineHealth, health_server
 from engine.metrics import EngineMetrics
 from tests.engine.http_api.serving import copy_models, fake
 from tests.engine.http_api.serving import serving as serving_http
-from tests.engine.pools import FakeLoader, make_pool
+from tests.engine.pools import WEIGHTS_NAME, FakeLoader, make_pool, write_model
 from tests.engine.serving import DEADLINE_S, EndlessQueue, Running, has_text, serving, submit
 from tests.engine.support import forever_a
 from tests.engine.test_command_line import only_line
@@ -26,6 +26,19 @@ from tests.engine.test_serve_command import line_with, serve
 from wire.queue import JobQueue
 
 SECRET = "s3cret-token"
+DAMAGED = "damaged"
+
+
+class Damaged(FakeLoader):
+    """Can't load what says that it is damaged."""
+
+    num_failed = 0
+
+    def check(self, folder: Path) -> None:
+        if (folder / WEIGHTS_NAME).read_bytes() == DAMAGED.encode():
+            self.num_failed += 1
+            msg = f"{folder.name} is damaged."
+            raise ModelError(msg)
 
 
 @pytest.fixture
@@ -132,6 +145,28 @@ async def test_a_model_that_is_not_loaded_yet_is_said_to_be_loading(models: Path
         assert (status, said["step_loop"]) == (503, "loading")
         assert "redis" not in said
         assert (await get(f"{url}/healthz"))[0] == 200
+
+
+async def test_a_default_model_that_was_damaged_is_ready_again_once_it_is_mended(
+    models: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("engine.model_pool.LOOK_S", 0.01)
+    load = Damaged({"tiny": forever_a})
+    async with make_pool(models, load, "tiny") as pool:
+        health = EngineHealth(pool, EngineMetrics())
+        async with health_server(health, "127.0.0.1", 0) as port:
+            url = f"http://127.0.0.1:{port}"
+            assert (await until_ready(url))["step_loop"] == "runs"
+            write_model(models, "tiny", DAMAGED)
+            with pytest.raises(ModelError):
+                await pool.get(None)
+            status, said = await report(url)
+            assert (status, said["step_loop"]) == (503, "failed")
+            assert (await get(f"{url}/healthz"))[0] == 200
+            write_model(models, "tiny", "mended")
+            assert (await until_ready(url))["step_loop"] == "runs"
+    # The one that asked, and one more look: what has not changed is not read again.
+    assert load.num_failed <= 2
 
 
 async def test_on_the_api_only_the_probes_go_without_its_token(models: Path):
