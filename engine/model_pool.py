@@ -318,9 +318,10 @@ class ModelPool:
 
 
 async def _stop(running: _Running) -> None:
-    engine, running.engine, running.loading = running.engine, None, None
-    if engine is not None:
-        await engine.__aexit__(None, None, None)
+    # Forgotten only afterwards: whoever is cancelled meanwhile leaves it to the next to wait for it.
+    if running.engine is not None:
+        await running.engine.__aexit__(None, None, None)
+    running.engine = running.loading = None
 
 
 def _heed_failure(loading: asyncio.Task[AsyncEngine]) -> None:

@@ -1,6 +1,7 @@
 """Models that change while they are used or read."""
 
 import asyncio
+import contextlib
 import shutil
 import threading
 from pathlib import Path
@@ -24,6 +25,7 @@ from tests.engine.pools import (
     write_model,
     writing,
 )
+from tests.engine.support import ENDLESS, forever_a, make_params
 from tests.engine.test_async_engine import collect, text_of
 from wire.jobs import SamplingParams
 
@@ -132,6 +134,25 @@ async def test_a_model_whose_folder_moves_while_it_is_loaded_leaves_nothing_runn
         load.gate.set()
         await second
         assert await ask(pool, "1558M") == "new"
+    assert not [each for each in threading.enumerate() if each.name == "engine"]
+
+
+async def test_leaving_waits_for_a_model_that_is_just_being_closed(models):
+    load = FakeLoader({"tiny": says("x"), "notes": forever_a}, pace_s=0.3)
+    params = make_params(max_tokens=ENDLESS)
+    async with make_pool(models, load) as pool:
+        async with (
+            pool.use("notes") as engine,
+            contextlib.aclosing(engine.generate("hi", params)) as events,
+        ):
+            await anext(events)
+        # Its thread is in the middle of a step now.
+        write_model(models, "notes", "trained again")
+        asked = asyncio.create_task(ask(pool, "notes"))
+        # The request was taken back; next comes the order to end.
+        while engine._inbox.qsize() < 2:
+            await asyncio.sleep(0)
+        asked.cancel()
     assert not [each for each in threading.enumerate() if each.name == "engine"]
 
 
