@@ -184,25 +184,36 @@ class Worker:
             self._slot_freed.set()
 
     async def _serve(self, job: RunningJob) -> None:
-        """Run one job to its last word."""
-        claimed = job.claimed
-        verifies = claimed.job.kind == "verify"
-        outcome: Outcome
+        """Run one job to its last word, and free its slot."""
         try:
-            outcome = await (self._verify(job) if verifies else self._listen(job))
+            await self._bring_to_its_end(job)
         except EngineStoppedError:
+            # Its lease lapses, like those of all that this engine holds.
             return
         except Exception:
-            log.exception("job=%s: it failed", job.job_id)
-            doing = "looked at" if verifies else "wrote"
-            said = f"Something went wrong in the engine while it {doing} this."
-            outcome = Failed(code=ErrorCode.INTERNAL, message=said)
+            log.exception("job=%s: its end could not be written, its lease lapses", job.job_id)
+        self._forget(job)
+
+    async def _bring_to_its_end(self, job: RunningJob) -> None:
+        claimed = job.claimed
+        outcome = await self._outcome_of(job)
         job.is_ending = True
         if await self._finish(job, outcome):
             ending = Ending.of(outcome, queue_ms=claimed.waited_ms, total_ms=job.total_ms)
             log_facts(log, ending.facts(job.job_id, claimed.attempt))
             self._metrics.ended(ending)
-        self._forget(job)
+
+    async def _outcome_of(self, job: RunningJob) -> Outcome:
+        verifies = job.claimed.job.kind == "verify"
+        try:
+            return await (self._verify(job) if verifies else self._listen(job))
+        except EngineStoppedError:
+            raise
+        except Exception:
+            log.exception("job=%s: it failed", job.job_id)
+            doing = "looked at" if verifies else "wrote"
+            said = f"Something went wrong in the engine while it {doing} this."
+            return Failed(code=ErrorCode.INTERNAL, message=said)
 
     async def _listen(self, job: RunningJob) -> Done | Failed:
         wanted = job.claimed.job

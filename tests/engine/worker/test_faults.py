@@ -27,7 +27,7 @@ from tests.wire.support import (
     record_of,
 )
 from wire.connection import connect
-from wire.jobs import Done, ErrorCode, Failed
+from wire.jobs import Done, ErrorCode, Failed, Outcome
 from wire.queue import Claimed, JobQueue, JobState, Progress
 
 
@@ -156,3 +156,24 @@ async def test_a_job_that_breaks_the_worker_itself_is_answered_and_the_others_go
     assert failed.outcome.code is ErrorCode.INTERNAL
     assert "mistake" not in failed.outcome.message
     assert written.text == "x"
+
+
+async def test_a_job_whose_end_cannot_be_written_frees_its_slot_and_is_tried_again(
+    queue: JobQueue, redis: Redis, monkeypatch: pytest.MonkeyPatch
+):
+    finish = JobQueue.finish
+
+    async def broken(self: JobQueue, engine: str, progress: Progress, outcome: Outcome) -> int:
+        if (progress.job_id, progress.attempt) == ("1", 1):
+            raise RuntimeError("a mistake of ours")
+        return await finish(self, engine, progress, outcome)
+
+    monkeypatch.setattr(JobQueue, "finish", broken)
+    await submit(queue, "1", "hi")
+    await submit(queue, "2", "hi")
+    async with serving(queue, replies({"hi": "x"}), num_slots=1):
+        assert (await ended(queue, "2")).text == "x"
+        await lapse(redis, "1")
+        again = await ended(queue, "1")
+    assert (again.text, again.attempt) == ("x", 2)
+    assert isinstance(again.outcome, Done)
