@@ -5,12 +5,16 @@ import time
 from enum import StrEnum
 
 from redis.exceptions import (
+    AskError,
     AuthenticationError,
     AuthorizationError,
+    ClusterDownError,
+    MovedError,
     OutOfMemoryError,
     ReadOnlyError,
     RedisError,
     ResponseError,
+    TryAgainError,
 )
 
 STALE_S = 8.0
@@ -28,8 +32,23 @@ class RedisState(StrEnum):
     """It answers, but has no memory left for new jobs."""
     READ_ONLY = "read-only"
     """It answers, but is the replica of another."""
+    DOWN = "down"
+    """It answers, but takes nothing now: its Cluster is incomplete, it lacks replicas or a disk."""
     REFUSES = "refuses"
-    """It answers, but does not do what it is asked: a wrong password, a missing right."""
+    """It answers, but does not do what it is asked: a wrong password, a missing right, a node of a
+    Cluster that does not hold the queue."""
+
+
+_STATES = (
+    (OutOfMemoryError, RedisState.FULL),
+    (ReadOnlyError, RedisState.READ_ONLY),
+    (MovedError, RedisState.REFUSES),
+    ((ClusterDownError, AskError, TryAgainError), RedisState.DOWN),
+    ((ResponseError, AuthenticationError, AuthorizationError), RedisState.REFUSES),
+)
+"""What an error says of Redis; the first that fits."""
+_NOT_NOW_CODES = ("NOREPLICAS", "MISCONF")
+"""redis-py has no classes for these two."""
 
 
 class RedisWatch:
@@ -96,12 +115,7 @@ def _words(state: RedisState) -> str:
 
 
 def _state_after(error: RedisError) -> RedisState:
-    match error:
-        case OutOfMemoryError():
-            return RedisState.FULL
-        case ReadOnlyError():
-            return RedisState.READ_ONLY
-        case ResponseError() | AuthenticationError() | AuthorizationError():
-            return RedisState.REFUSES
-        case _:
-            return RedisState.AWAY
+    if str(error).startswith(_NOT_NOW_CODES):
+        return RedisState.DOWN
+    states = (state for kind, state in _STATES if isinstance(error, kind))
+    return next(states, RedisState.AWAY)

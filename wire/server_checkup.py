@@ -168,5 +168,8 @@ def _explain_role(error: Exception, where: str) -> Finding | None:
         case RedisError() if str(error).startswith("NOREPLICAS"):
             remedy = "Bring them back, or lower min-replicas-to-write."
             return fault("redis", "it takes nothing without its replicas", remedy)
+        case RedisError() if str(error).startswith("MISCONF"):
+            remedy = "Its log says why: make room there, or give it the right to write."
+            return fault("redis", "it takes nothing, as it can't write to its disk", remedy)
         case _:
             return None

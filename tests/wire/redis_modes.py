@@ -6,6 +6,7 @@ Real servers of the test's own, quick to notice that one of them has died.
 import asyncio
 import contextlib
 import ssl
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from redis.exceptions import RedisError
 
 from sandbox.redis_server import RedisServer, free_port
 from tests.wire.support import PREFIX
+from wire.connection import connect
 
 PATIENCE_S = 90.0
 SERVICE = "main"
@@ -158,3 +160,22 @@ async def _is_whole(node: RedisServer) -> bool:
     async with Redis.from_url(node.url) as client:
         told: Any = await client.execute_command("CLUSTER INFO")
     return b"cluster_state:ok" in told if isinstance(told, bytes) else told["cluster_state"] == "ok"
+
+
+@asynccontextmanager
+async def without_a_disk() -> AsyncIterator[RedisServer]:
+    """Start a server whose folder is gone, so that it saves nothing and takes nothing more."""
+    with tempfile.TemporaryDirectory(prefix="ovid-", dir="/tmp") as folder:
+        disk = Path(folder) / "disk"
+        disk.mkdir()
+        async with RedisServer(settings=[f"dir {disk}"]) as server, connect(server.url) as redis:
+            await redis.config_set("save", "3600 1")
+            disk.rmdir()
+            await redis.bgsave()
+            await until(lambda: _failed_to_save(redis))
+            yield server
+
+
+async def _failed_to_save(redis: Redis) -> bool:
+    status: str = (await redis.info("persistence"))["rdb_last_bgsave_status"]
+    return status == "err"

@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 
 from sandbox.redis_server import RedisServer
 from tests.wire.lossy_proxy import LossyProxy
-from tests.wire.redis_modes import ask, certify, cluster, until, watched
+from tests.wire.redis_modes import ask, certify, cluster, until, watched, without_a_disk
 from tests.wire.support import PREFIX, claim
 from wire.checkup import check_queue
 from wire.connection import connect
@@ -150,6 +150,15 @@ async def test_a_master_that_lacks_its_replicas_is_a_fault(
     assert line == (
         "FAULT redis: it takes nothing without its replicas. "
         "Bring them back, or lower min-replicas-to-write."
+    )
+
+
+async def test_a_disk_that_cannot_be_written_is_a_fault():
+    async with without_a_disk() as server:
+        line = worst(await check(server.url))
+    assert line == (
+        "FAULT redis: it takes nothing, as it can't write to its disk. "
+        "Its log says why: make room there, or give it the right to write."
     )
 
 

@@ -6,15 +6,20 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import (
     AuthenticationError,
+    ClusterDownError,
+    MovedError,
     NoPermissionError,
     OutOfMemoryError,
     ReadOnlyError,
     RedisError,
+    ResponseError,
+    TryAgainError,
 )
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from sandbox.redis_server import RedisServer
+from tests.wire.redis_modes import without_a_disk
 from wire import redis_state
 from wire.connection import connect
 from wire.queue import JobQueue
@@ -39,10 +44,15 @@ def test_nothing_heard_is_away(watch: RedisWatch):
         (RedisTimeoutError("silent"), RedisState.AWAY),
         (OutOfMemoryError("OOM"), RedisState.FULL),
         (ReadOnlyError("replica"), RedisState.READ_ONLY),
+        (ClusterDownError("the cluster is down"), RedisState.DOWN),
+        (TryAgainError("a slot is moving"), RedisState.DOWN),
+        (ResponseError("NOREPLICAS Not enough good replicas to write."), RedisState.DOWN),
+        (MovedError("5474 127.0.0.1:6379"), RedisState.REFUSES),
+        (ResponseError("unknown command"), RedisState.REFUSES),
         (AuthenticationError("password"), RedisState.REFUSES),
         (NoPermissionError("right"), RedisState.REFUSES),
     ],
-    ids=lambda value: type(value).__name__ if isinstance(value, RedisError) else "",
+    ids=lambda value: f"{value!r}" if isinstance(value, RedisError) else f"{value}",
 )
 def test_each_error_says_how_redis_is(watch: RedisWatch, error: RedisError, state: RedisState):
     watch.wrote()
@@ -97,6 +107,14 @@ async def check_fullness(redis: Redis, queue: JobQueue) -> None:
     await redis.config_set("maxmemory", 0)
     assert not (await queue.tick()).is_full
     assert await redis.keys("*") == keys
+
+
+async def test_a_redis_that_cannot_write_to_its_disk_is_down(watch: RedisWatch):
+    async with without_a_disk() as server, connect(server.url) as redis:
+        with pytest.raises(ResponseError) as refused:
+            await JobQueue(redis).tick()
+        watch.failed(refused.value)
+        assert watch.state is RedisState.DOWN
 
 
 async def test_a_key_of_a_wrong_type_is_no_full_memory(redis: Redis):
