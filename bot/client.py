@@ -16,6 +16,7 @@ from bot.discord_api import bound_requests
 from bot.discord_errors import DeniedError, discord_errors
 from bot.follower import Follower
 from bot.intake import Intake, Reception, Request
+from bot.interaction_surface import surface_of
 from bot.metrics import BotMetrics
 from bot.origin import Origin, job_id_of, nonce
 from bot.pace import Pace
@@ -23,7 +24,7 @@ from bot.queue_watch import QueueWatch
 from bot.recent import Recent
 from bot.stop_button import StopButton, StopResult
 from bot.supervise import supervised
-from bot.surface import NO_MENTIONS, surface_of
+from bot.surface import NO_MENTIONS
 from bot.unknown_button import UnknownButton
 from bot.verify_commands import verify_commands
 from wire.endings import Ending

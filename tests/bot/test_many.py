@@ -15,9 +15,10 @@ from redis.asyncio import Redis
 
 from bot import replies
 from bot.client import BotClient
+from bot.interaction_surface import InteractionSurface
 from bot.live_reply import LiveReply
 from bot.message_editor import MessageEditor
-from bot.surface import InteractionSurface, MessageSurface
+from bot.message_surface import MessageSurface
 from sandbox.model import Interaction, Message
 from sandbox.server import Sandbox
 from tests.bot.conftest import judged

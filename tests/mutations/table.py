@@ -91,7 +91,7 @@ end
     ),
     Mutation(
         name="nonce",
-        file="bot/surface.py",
+        file="bot/message_surface.py",
         old="nonce=nonce(self._job_id, part),",
         new='nonce=nonce(self._job_id, part) + __import__("secrets").token_hex(3),',
         tests=(
@@ -109,7 +109,7 @@ end
     ),
     Mutation(
         name="button-on-each-part",
-        file="bot/surface.py",
+        file="bot/message_surface.py",
         old="shown = stop_button(self._job_id, self._origin.asker_id)",
         new="pass",
         tests=(
