@@ -9,9 +9,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from bot.button import Button
+from bot.discord_errors import UnreachableError
 from bot.pace import Pace
 from bot.reply_view import View
-from bot.surface import Surface
+from bot.surface import Posted, Surface
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,7 @@ class MessageEditor:
         self._noted = tuple(message_ids)
         self._message_ids = list(message_ids)
         self._shown: list[_Shown | None] = [None] * len(self._message_ids)
+        self._may_have_posted = False
 
     @property
     def message_ids(self) -> tuple[int, ...]:
@@ -56,6 +58,7 @@ class MessageEditor:
 
         What is shown already is not touched. After an error the rest is done by the next call.
         """
+        await self._look_for_lost_post()
         await self._note_messages()
         wanted = [_Shown(content) for content in view.parts]
         wanted[-1] = _Shown(view.parts[-1], view.button)
@@ -73,12 +76,13 @@ class MessageEditor:
 
     async def delete_all(self) -> None:
         """Take the whole reply away, the last part first."""
+        await self._look_for_lost_post()
         for part in reversed(range(len(self._message_ids))):
             await self._surface.delete(part, self._message_ids[part])
 
     async def _show_part(self, part: int, shown: _Shown) -> None:
         if part == len(self._message_ids):
-            posted = await self._surface.post(part, shown.content, shown.button)
+            posted = await self._post(part, shown)
             self._message_ids.append(posted.message_id)
             self._shown.append(shown if posted.is_as_sent else None)
             await self._note_messages()
@@ -87,6 +91,19 @@ class MessageEditor:
             await self._surface.edit(part, self._message_ids[part], shown.content, shown.button)
             self.num_edits += 1
             self._shown[part] = shown
+
+    async def _post(self, part: int, shown: _Shown) -> Posted:
+        try:
+            return await self._surface.post(part, shown.content, shown.button)
+        except UnreachableError:
+            self._may_have_posted = True
+            raise
+
+    async def _look_for_lost_post(self) -> None:
+        # By the time that Discord can be reached again it may have forgotten the post's nonce.
+        if self._may_have_posted:
+            self.adopt(await self._surface.find())
+            self._may_have_posted = False
 
     async def _note_messages(self) -> None:
         if self._noted != self.message_ids:

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import time
 from collections.abc import Callable
 
 import pytest
@@ -241,3 +242,23 @@ async def test_commands_are_registered_in_spite_of(
     ORDERS[fault](sandbox.faults, SYNC)
     async with running_bot(sandbox, redis_url):
         assert {each["name"] for each in sandbox.commands_in(sandbox.general)} >= {"generate"}
+
+
+async def test_a_post_whose_answer_was_lost_is_found_though_discord_was_away_for_long(
+    redis_url: str, engine: Engine, queue: JobQueue
+):
+    passed_s = 0.0
+    sandbox = Sandbox(limits={}, clock=lambda: time.monotonic() + passed_s)
+    async with sandbox, running_bot(sandbox, redis_url) as bot:
+        sandbox.faults.lose(POST)
+        sandbox.faults.cut(POST, times=999)
+        asked = await ask(sandbox)
+        job = await engine.take()
+        await engine.write(job, " upon")
+        reply = await sandbox.wait_for_reply(asked)
+        passed_s = 10 * 60  # by then Discord has forgotten the nonce
+        sandbox.faults.clear()
+        await engine.end(job, " a time")
+        await until_over(queue, bot)
+        assert sandbox.bot_messages(sandbox.general) == [reply]
+        assert reply.content == f"{LABEL}\n upon a time"

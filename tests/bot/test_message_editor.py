@@ -16,13 +16,17 @@ STOP, DETAILS = Button("Stop", "stop:1"), Button("Details", "details:1")
 
 
 class ShelfSurface(Surface):
-    """Messages on a shelf. `lost_answers` does what is asked and then fails, once each."""
+    """Messages on a shelf. `lost_answers` does what is asked and then fails, once each.
+
+    Without `shows_history` a post is found by its nonce alone.
+    """
 
     def __init__(self) -> None:
         self.channel_id = 1
         self.shelf: dict[int, tuple[str, Button | None]] = {}
         self.by_part: dict[int, int] = {}
         self.lost_answers = 0
+        self.shows_history = True
         self.calls: list[str] = []
 
     async def typing(self) -> None:
@@ -49,7 +53,7 @@ class ShelfSurface(Surface):
         self.calls.append(f"refuse {sentence}")
 
     async def find(self) -> Sequence[int]:
-        return sorted(self.shelf)
+        return sorted(self.shelf) if self.shows_history else []
 
     def _answer(self) -> None:
         if self.lost_answers:
@@ -126,12 +130,35 @@ async def test_however_many_answers_are_lost_the_messages_end_as_wanted(num_lost
 
 async def test_a_post_that_finds_an_earlier_one_is_brought_up_to_date():
     case = Case()
+    case.surface.shows_history = False
     case.surface.lost_answers = 1
     with pytest.raises(UnreachableError):
         await case.show("a")
     await case.show("a longer")
     assert case.surface.calls == ["post 0", "post 0", "edit 0"]
     assert case.shown() == [("a longer", STOP)]
+
+
+async def test_a_post_whose_answer_was_lost_is_looked_for_before_it_is_made_again():
+    case = Case()
+    case.surface.lost_answers = 1
+    with pytest.raises(UnreachableError):
+        await case.show("a")
+    await case.show("a longer")
+    assert case.surface.calls == ["post 0", "edit 0"]
+    assert case.noted == [(100,)]
+    assert case.shown() == [("a longer", STOP)]
+
+
+async def test_a_post_whose_answer_was_lost_is_taken_away_with_the_rest():
+    case = Case()
+    await case.show("a")
+    case.surface.lost_answers = 1
+    with pytest.raises(UnreachableError):
+        await case.show("a", "b")
+    case.surface.lost_answers = 0
+    await case.editor.delete_all()
+    assert case.shown() == []
 
 
 async def test_messages_noted_earlier_are_edited_and_unnoted_ones_adopted():
