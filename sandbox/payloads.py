@@ -255,6 +255,9 @@ class View:
         if message.interaction is not None:
             body["application_id"] = str(self.world.bot.id)
             body["interaction_metadata"] = self._metadata(message.interaction)
+            original = message.interaction.original
+            if original is not None and message in message.interaction.followups:
+                body["interaction_metadata"]["original_response_message_id"] = str(original.id)
         return body
 
     def _may_read(self, message: Message) -> bool:

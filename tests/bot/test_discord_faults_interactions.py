@@ -16,6 +16,7 @@ from wire.queue import JobQueue
 
 CALLBACK = "POST /interactions/*"
 ANSWER = "PATCH /webhooks/*"
+FOLLOW_UP = "POST /webhooks/*"
 CDN = "GET /ephemeral-attachments/*"
 FILE = Upload("story.txt", "text/plain", b"The old lighthouse keeper counted the ships.")
 HEAD = f"{LABEL}\n-# Bob asked for a text.\n"
@@ -226,3 +227,44 @@ async def test_of_an_answer_that_is_taken_away_nothing_is_left_though_its_token_
     assert await engine.write(job, "") == 2
     assert called.original is parts[0]
     assert sandbox.bot_messages(sandbox.general) == []
+
+
+LOST = pytest.mark.parametrize("status", [None, 502], ids=["cut", "502"])
+"""The connection ends without an answer, or one of Discord's machines answers for another."""
+
+
+@LOST
+async def test_a_further_part_whose_answer_is_lost_is_not_posted_twice_where_nonces_are_not(
+    status: int | None, sandbox: Sandbox, bot: BotClient, engine: Engine, queue: JobQueue
+):
+    sandbox.deny_bot(sandbox.general, May.SEND)
+    called = await call(sandbox)
+    job = await engine.take()
+    sandbox.faults.lose(FOLLOW_UP, status=status)
+    await engine.end(job, " upon" * 600)
+    await until_over(queue, bot)
+    assert count(sandbox, "POST", "/webhooks") == 1
+    assert called.original
+    assert sandbox.bot_messages(sandbox.general) == [called.original, *called.followups]
+    [rest] = called.followups
+    words = called.original.content.removeprefix(HEAD) + " " + rest.content
+    assert words.removeprefix(LABEL).split().count("upon") == 600
+
+
+async def test_a_bot_that_ends_before_it_notes_a_follow_up_finds_it_in_the_history(
+    sandbox: Sandbox, redis_url: str, engine: Engine, queue: JobQueue
+):
+    sandbox.deny_bot(sandbox.general, May.SEND)
+    async with running_bot(sandbox, redis_url):
+        called = await call(sandbox)
+        job = await engine.take()
+        answer = sandbox.faults.hold_answer(FOLLOW_UP)
+        await engine.write(job, " upon" * 600)
+        await sandbox.wait_for(lambda: called.followups, DEADLINE_S)
+    answer.set()
+    async with running_bot(sandbox, redis_url) as restarted:
+        await engine.end(job, " a time")
+        await until_over(queue, restarted)
+    [rest] = called.followups
+    assert rest.content.endswith(" a time")
+    assert count(sandbox, "POST", "/webhooks") == 1
