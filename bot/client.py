@@ -10,7 +10,7 @@ from redis.exceptions import RedisError
 from bot import replies
 from bot.ban import Ban
 from bot.command_tree import CommandTree
-from bot.commands import generate_command, insist, is_addressed, request_of
+from bot.commands import generate_command, insist, is_addressed, may_answer, request_of
 from bot.details_button import DetailsButton
 from bot.discord_api import bound_requests
 from bot.discord_errors import DeniedError, discord_errors
@@ -152,7 +152,11 @@ class BotClient(discord.AutoShardedClient):
         if is_addressed(message, self._own_id) and self._seen.add(message.id):
             self._finish_before_leaving()
             origin, prompt = request_of(message, self._own_id)
-            await self._answer(origin, Request(prompt))
+            if may_answer(message, self._own_id):
+                await self._answer(origin, Request(prompt))
+            else:
+                self._count_refused(origin, "generate", "may_not_write")
+                await self._tell_in_private(origin, replies.cannot_write(origin.channel_id))
 
     async def on_shard_connect(self, shard_id: int) -> None:
         """Note that Discord has begun a session with a shard."""
@@ -220,12 +224,11 @@ class BotClient(discord.AutoShardedClient):
         await self._receive(origin, "verify", Reception("unreadable", sentence))
 
     async def _receive(self, origin: Origin, kind: str, reception: Reception) -> None:
-        self._metrics.asked(kind, reception.word)
         if reception.refusal is None:
+            self._metrics.asked(kind, reception.word)
             return
-        job_id, ending = job_id_of(origin), Ending("refused", reception.word)
-        log_facts(_log, ending.facts(job_id, attempt=None))
-        self._metrics.ended(ending)
+        self._count_refused(origin, kind, reception.word)
+        job_id = job_id_of(origin)
         try:
             surface, said = surface_of(self, origin, job_id), reception.refusal
             await insist(lambda: surface.refuse(said), job_id)
@@ -233,12 +236,21 @@ class BotClient(discord.AutoShardedClient):
             _log.warning("job=%s: the bot may not answer there: %s", job_id, error)
             await self._tell_denied(origin, error)
 
+    def _count_refused(self, origin: Origin, kind: str, reason: str) -> None:
+        ending = Ending("refused", reason)
+        log_facts(_log, ending.facts(job_id_of(origin), attempt=None))
+        self._metrics.asked(kind, reason)
+        self._metrics.ended(ending)
+
     async def _tell_denied(self, origin: Origin, denied: DeniedError) -> None:
+        cannot_write = replies.cannot_write(origin.channel_id)
+        said = cannot_write if denied.lacks_permission else replies.FAILED_HERE
+        await self._tell_in_private(origin, said)
+
+    async def _tell_in_private(self, origin: Origin, said: str) -> None:
         if origin.asker_id == 0:
             return
-        job_id, said = job_id_of(origin), replies.FAILED_HERE
-        if denied.lacks_permission:
-            said = replies.cannot_write(origin.channel_id)
+        job_id = job_id_of(origin)
 
         async def say() -> None:
             with discord_errors():

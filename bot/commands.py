@@ -60,6 +60,24 @@ def is_addressed(message: discord.Message, bot_id: int) -> bool:
     )
 
 
+def may_answer(message: discord.Message, bot_id: int) -> bool:
+    """Say whether the bot may write where a message stands; False only if the gateway told so."""
+    channel = message.channel
+    bot = message.guild.get_member(bot_id) if message.guild else None
+    if bot is None or not isinstance(channel, (discord.abc.GuildChannel, discord.Thread)):
+        return True
+    if isinstance(channel, discord.Thread):
+        # Its rights are those of its channel, which may not be known.
+        return channel.parent is None or may_write(channel.permissions_for(bot), is_thread=True)
+    return may_write(channel.permissions_for(bot), is_thread=False)
+
+
+def may_write(rights: discord.Permissions, *, is_thread: bool) -> bool:
+    """Say whether these rights are enough to write to a channel or thread."""
+    may_send = rights.send_messages_in_threads if is_thread else rights.send_messages
+    return may_send and rights.view_channel
+
+
 def request_of(message: discord.Message, bot_id: int) -> tuple[MessageOrigin, str]:
     """Read a message as where the reply belongs, and the prompt."""
     origin = MessageOrigin(
@@ -176,9 +194,8 @@ def interaction_origin(
     """Read a command as where its reply belongs, with the origin's fields of these names."""
     in_guild = interaction.guild_id is not None
     is_thread = isinstance(interaction.channel, discord.Thread)
-    rights = interaction.app_permissions
-    may_send = rights.send_messages_in_threads if is_thread else rights.send_messages
-    may_post = (may_send and rights.view_channel) if in_guild else interaction.context.dm_channel
+    may_send = may_write(interaction.app_permissions, is_thread=is_thread)
+    may_post = may_send if in_guild else interaction.context.dm_channel
     return InteractionOrigin(
         channel_id=interaction.channel_id or 0,
         interaction_id=interaction.id,
