@@ -6,9 +6,9 @@ Knows names and folders, but no door: whoever serves takes an engine for as long
 import asyncio
 import contextlib
 import logging
-import traceback
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -17,16 +17,15 @@ import torch
 
 from engine.async_engine import AsyncEngine
 from engine.checkpoints.stamps import FileStamps, file_stamps
-from engine.errors import EngineError, MemoryShortError, ModelError, UnknownModelError
+from engine.errors import EngineError, MemoryShortError, UnknownModelError
 from engine.llm_engine import LLMEngine
 from engine.loading import canonical_name, find_model, load_engine, model_folders, model_name
+from engine.model_reader import read_model
 
 log = logging.getLogger(__name__)
 
 MAX_NAMED = 20
 """Known models that a refusal lists."""
-MAX_READS = 3
-"""How often a model is read that is replaced meanwhile."""
 
 LOOK_S = 5.0
 """How often the files of a default model that could not be loaded are looked at."""
@@ -89,12 +88,13 @@ class ModelPool:
         self.default_name = model_name(self._default_folder)
         self.device = device
         self.num_slots = num_slots
-        self._sizes = {
-            "num_slots": num_slots,
-            "prefill_tokens": prefill_tokens,
-            "max_waiting": max_waiting,
-        }
-        self._load_engine = load
+        self._load_engine = partial(
+            load,
+            device=device,
+            num_slots=num_slots,
+            prefill_tokens=prefill_tokens,
+            max_waiting=max_waiting,
+        )
         # The longest unused first.
         self._running: dict[str, _Running] = {}
         self._closing: dict[_Running, asyncio.Task[None]] = {}
@@ -251,7 +251,9 @@ class ModelPool:
     async def _make_room_and_load(self, running: _Running) -> LLMEngine:
         while True:
             try:
-                engine, running.stamps = await asyncio.to_thread(self._read, running.folder)
+                engine, running.stamps = await asyncio.to_thread(
+                    read_model, running.folder, self._load_engine
+                )
             except MemoryShortError as error:
                 spare = self._longest_unused()
                 if spare is not None and not self._closing:
@@ -265,36 +267,6 @@ class ModelPool:
             else:
                 return engine
             await asyncio.wait(self._closing.values(), return_when=asyncio.FIRST_COMPLETED)
-
-    def _read(self, folder: Path) -> tuple[LLMEngine, FileStamps]:
-        """Read a model, and again if it was replaced meanwhile: that may be half of each."""
-        num_reads = 0
-        while True:
-            stamps = file_stamps(folder)
-            num_reads += 1
-            try:
-                engine = self._load_in_thread(folder)
-            except ModelError:
-                if num_reads == MAX_READS or file_stamps(folder) == stamps:
-                    raise
-            else:
-                if num_reads == MAX_READS or file_stamps(folder) == stamps:
-                    return engine, stamps
-                del engine
-
-    def _load_in_thread(self, folder: Path) -> LLMEngine:
-        try:
-            engine, _ = self._load_engine(folder, self.device, **self._sizes)
-        except EngineError:
-            raise
-        except torch.OutOfMemoryError as error:
-            # What was read so far is in the frames of the error, which somebody may keep.
-            traceback.clear_frames(error.__traceback__)
-            msg = f"The model {folder.name} does not fit into the memory of {self.device.type}."
-            raise MemoryShortError(msg) from error
-        except (ValueError, OSError) as error:
-            raise ModelError(str(error)) from error
-        return engine
 
     def _longest_unused(self) -> _Running | None:
         for each in self._running.values():
@@ -318,7 +290,7 @@ class ModelPool:
 
 
 async def _stop(running: _Running) -> None:
-    # Forgotten only afterwards: whoever is cancelled meanwhile leaves it to the next to wait for it.
+    # Forgotten only afterwards: who is cancelled meanwhile leaves it to the next to wait for it.
     if running.engine is not None:
         await running.engine.__aexit__(None, None, None)
     running.engine = running.loading = None
