@@ -8,6 +8,8 @@ import discord
 
 UNKNOWN_WEBHOOK = 10015
 """What an interaction that was never answered has in place of an answer."""
+INVALID_WEBHOOK_TOKEN = 50027
+"""What an interaction's token is answered with when its 15 minutes are over."""
 
 
 class GoneError(Exception):
@@ -50,11 +52,11 @@ def discord_errors() -> Iterator[None]:
         yield
     except discord.HTTPException as error:
         said = f"Discord answered {error.status}, code {error.code}"
-        # 401 is what an interaction's token is answered with when its 15 minutes are over.
-        if error.status in {401, 404}:
-            lacks_token = error.status == 401 or error.code == UNKNOWN_WEBHOOK
+        lacks_token = error.code in {UNKNOWN_WEBHOOK, INVALID_WEBHOOK_TOKEN}
+        if error.status == 404 or lacks_token:
             raise GoneError(said, lacks_token=lacks_token) from error
-        if error.status == 429 or error.status >= 500:
+        # 401 is a bot's token that was reset: with the new one it goes on.
+        if error.status in {401, 429} or error.status >= 500:
             raise UnreachableError(said) from error
         raise DeniedError(said, error.code, lacks_permission=error.status == 403) from error
     except (aiohttp.ClientError, OSError) as error:
