@@ -17,6 +17,7 @@ import io
 import logging
 import os
 import sys
+import time
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
@@ -34,6 +35,7 @@ from bot.health import BotHealth, health_server
 from bot.metrics import BotMetrics
 from bot.queue_watch import QueueWatch
 from bot.settings import TOKEN_PAGE, BadSettingsError, BotSettings, load_settings
+from bot.supervise import Pauses
 from wire.connection import connect, hide_password
 from wire.findings import EXIT_STATUS, exit_status
 from wire.log_lines import LogFormat, set_up_logging
@@ -45,7 +47,10 @@ EXIT_CANNOT_START = 2
 INTERRUPTED = 130
 """The exit status after Ctrl-C, as a shell has it."""
 CLOSED_FOR_BAD_TOKEN = 4004
-RETRY_S = 5.0
+RETRY_S, RETRY_MAX_S = 5.0, 120.0
+"""How soon Discord is tried again. Of a thousand sessions a day each takes one, and past the last
+Discord resets the token; so a bot that loses each at once waits longer and longer.
+Source: discord.com/developers/docs, "Gateway", "Session Start Limit"."""
 BAD_TOKEN = f"Discord does not take DISCORD_TOKEN: reset it and copy it anew at {TOKEN_PAGE}"
 
 
@@ -138,7 +143,7 @@ async def run(settings: BotSettings) -> None:
         redis = await stack.enter_async_context(_connect_redis(settings))
         queue = JobQueue(redis)
         watch = QueueWatch(queue)
-        health = BotHealth(watch)
+        health = BotHealth(watch, ban)
         # Before anything is waited for: it is asked for most where something does not answer.
         await stack.enter_async_context(_serve_health(health, metrics, settings))
         await _look_for_redis(redis, settings)
@@ -148,13 +153,16 @@ async def run(settings: BotSettings) -> None:
             _log.info("add the bot to a server: %s", invite_link(client.application_id or 0))
             await client.connect()
 
+        pauses = Pauses(RETRY_S, RETRY_MAX_S)
         while True:
-            health.client = BotClient(
+            health.client = client = BotClient(
                 queue, bounds, note=settings.label_note, watch=watch, metrics=metrics, ban=ban
             )
-            await at_discord(health.client, settings, answer_people)
+            began_s = time.monotonic()
+            await at_discord(client, settings, answer_people)
             health.client = None
-            await asyncio.sleep(RETRY_S)
+            lasted_s = time.monotonic() - began_s
+            await asyncio.sleep(pauses.after(lasted_s) if client.shards else RETRY_S)
 
 
 async def invite(settings: BotSettings) -> None:

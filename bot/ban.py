@@ -5,8 +5,8 @@ from its front, for an address that asked wrongly 10,000 times in ten minutes; w
 stays shut out. Source: discord.com/developers/docs, "Rate Limits", "Invalid Request Limit".
 """
 
-import asyncio
 import logging
+import time
 
 import aiohttp
 import discord
@@ -36,22 +36,25 @@ class Ban:
         trace.on_request_end.append(self._after)
         return trace
 
+    @property
+    def left_s(self) -> float:
+        """How long nothing will be asked from now on; 0 if Discord may be asked."""
+        return max(0.0, self._until_s - time.monotonic())
+
     async def _before(self, _: object, __: object, start: aiohttp.TraceRequestStartParams) -> None:
-        left_s = self._until_s - asyncio.get_running_loop().time()
-        if left_s > 0 and _is_api(start.url):
-            msg = f"shut out by Discord for {left_s:.0f} s more"
+        if self.left_s and _is_api(start.url):
+            msg = f"shut out by Discord for {self.left_s:.0f} s more"
             raise BannedError(msg)
 
     async def _after(self, _: object, __: object, end: aiohttp.TraceRequestEndParams) -> None:
         if end.response.status != 429 or end.response.headers.get("Via") or not _is_api(end.url):
             return
         rest_s = min(_seconds(end.response.headers.get("Retry-After")) or REST_S, MAX_REST_S)
-        now_s = asyncio.get_running_loop().time()
-        if now_s >= self._until_s:
+        if not self.left_s:
             _log.warning(
                 "Discord has shut this machine out: it is asked nothing for %.0f s", rest_s
             )
-        self._until_s = max(self._until_s, now_s + rest_s)
+        self._until_s = max(self._until_s, time.monotonic() + rest_s)
 
 
 def _is_api(url: yarl.URL) -> bool:

@@ -16,6 +16,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 from typing_extensions import override
 
+from bot.ban import Ban
 from bot.metrics import BotMetrics
 from bot.queue_watch import QueueWatch
 from wire.version import VERSION
@@ -37,10 +38,12 @@ class BotHealth:
 
     Args:
         watch: Of the queue.
+        ban: Whether Discord hears this machine.
     """
 
-    def __init__(self, watch: QueueWatch) -> None:
+    def __init__(self, watch: QueueWatch, ban: Ban | None = None) -> None:
         self.watch = watch
+        self._ban = ban or Ban()
         self.client: BotClient | None = None
 
     @property
@@ -54,6 +57,11 @@ class BotHealth:
         return self.client is not None and self.client.is_connected
 
     @property
+    def is_heard(self) -> bool:
+        """Whether Discord lets the bot say anything."""
+        return not self._ban.left_s
+
+    @property
     def num_engines(self) -> int | None:
         """Live engines; None while nobody can say."""
         stats = self.watch.stats
@@ -62,14 +70,15 @@ class BotHealth:
     @property
     def is_ready(self) -> bool:
         """Whether a person who asked now would get an answer."""
-        parts = (self.is_well, self.is_at_gateway, self.watch.redis.answers, self.num_engines)
-        return all(parts)
+        at_discord = self.is_at_gateway and self.is_heard
+        return all((self.is_well, at_discord, self.watch.redis.answers, self.num_engines))
 
     def report(self) -> dict[str, str | int | None]:
         """Name the state of each part."""
         return {
             "status": "ready" if self.is_ready else "not ready",
             "gateway": "connected" if self.is_at_gateway else "away",
+            "discord": "hears" if self.is_heard else "shuts out",
             "redis": self.watch.redis.state,
             "engines": self.num_engines,
             "version": VERSION,

@@ -1,4 +1,4 @@
-"""Keep a background task alive: one that dies is logged and started again, never silent."""
+"""Keep what ends going: a background task that dies is logged and started again, never silent."""
 
 import asyncio
 import logging
@@ -9,21 +9,37 @@ _log = logging.getLogger(__name__)
 RESTART_MIN_S, RESTART_MAX_S = 0.5, 30.0
 
 
-async def supervised(name: str, work: Callable[[], Awaitable[None]]) -> None:
-    """Run `work` again whenever it ends or fails, after a pause that doubles with each failure.
+class Pauses:
+    """How long to wait before each new run: twice as long as before, until one lasts.
 
-    A run that lasts longer than the longest pause ends the doubling.
+    Args:
+        min_s: After the first run, and after one that lasted longer than `max_s`.
+        max_s: The longest.
     """
+
+    def __init__(self, min_s: float, max_s: float) -> None:
+        self._min_s = min_s
+        self._max_s = max_s
+        self._next_s = min_s
+
+    def after(self, lasted_s: float) -> float:
+        """Return the pause after a run of this length, in seconds."""
+        pause_s = self._min_s if lasted_s > self._max_s else self._next_s
+        self._next_s = min(2 * pause_s, self._max_s)
+        return pause_s
+
+
+async def supervised(name: str, work: Callable[[], Awaitable[None]]) -> None:
+    """Run `work` again whenever it ends or fails, after a pause that doubles with each failure."""
     loop = asyncio.get_running_loop()
-    pause_s = RESTART_MIN_S
+    pauses = Pauses(RESTART_MIN_S, RESTART_MAX_S)
     while True:
         began_s = loop.time()
         try:
             await work()
+            pause_s = pauses.after(loop.time() - began_s)
             _log.error("%s ended by itself; it starts again in %.1f s", name, pause_s)
         except Exception:  # noqa: BLE001  # this is the last place that can tell
+            pause_s = pauses.after(loop.time() - began_s)
             _log.exception("%s failed; it starts again in %.1f s", name, pause_s)
-        if loop.time() - began_s > RESTART_MAX_S:
-            pause_s = RESTART_MIN_S
         await asyncio.sleep(pause_s)
-        pause_s = min(2 * pause_s, RESTART_MAX_S)

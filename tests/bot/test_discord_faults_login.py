@@ -14,7 +14,8 @@ from bot import ban, discord_api
 from bot.settings import BotSettings
 from sandbox.server import Sandbox
 from tests.bot.conftest import Naps
-from tests.bot.support import DEADLINE_S, Engine, until
+from tests.bot.support import DEADLINE_S, LABEL, Engine, running_bot, until, until_over
+from wire.queue import JobQueue
 
 
 @pytest.fixture
@@ -112,3 +113,42 @@ async def test_a_gateway_that_refuses_does_not_silence_the_bot():
             assert refused.status == 429
         async with session.get(server.make_url("/api/v10/users/@me")) as answered:
             assert answered.status == 200
+
+
+async def test_a_bot_that_loses_every_session_at_once_waits_longer_each_time(
+    sandbox: Sandbox,
+    settings: Callable[..., BotSettings],
+    monkeypatch: pytest.MonkeyPatch,
+):
+    naps = Naps()
+    monkeypatch.setattr(program, "asyncio", naps)
+    async with running_program(settings()):
+        # The wait of more than a minute lasts, so no session comes after it.
+        for _ in range(5):
+            async with asyncio.timeout(DEADLINE_S):
+                await sandbox.bot_ready.wait()
+            sandbox.bot_ready.clear()
+            [*_, session] = sandbox.gateway.sessions.values()
+            session.dispatch("MESSAGE_CREATE", {})
+        await until(lambda: len(naps.wanted_s) == 5)
+    assert naps.wanted_s == [5, 10, 20, 40, 80]
+
+
+async def test_what_a_bot_whose_token_was_reset_had_begun_goes_on_with_the_new_one(
+    sandbox: Sandbox, redis_url: str, engine: Engine, queue: JobQueue
+):
+    async with running_bot(sandbox, redis_url):
+        words = f"{sandbox.bot_user.mention} Once"
+        asked = await sandbox.say(sandbox.alice, sandbox.general, words)
+        job = await engine.take()
+        await engine.write(job, " upon")
+        reply = await sandbox.wait_for_reply(asked)
+        sandbox.faults.refuse("*", 401, times=9999)
+        await engine.write(job, " a")
+        await until(lambda: [each.status for each in sandbox.recorder].count(401) >= 2)
+    sandbox.faults.clear()
+    await engine.end(job, " time")
+    async with running_bot(sandbox, redis_url) as restarted:
+        await until_over(queue, restarted)
+    assert sandbox.bot_messages(sandbox.general) == [reply]
+    assert reply.content == f"{LABEL}\n upon a time"

@@ -157,3 +157,18 @@ async def test_a_log_of_json_has_a_job_in_fields_of_its_own(
     assert (told["prompt_tokens"], told["completion_tokens"]) == (1, 2)
     assert (told["queue_ms"], told["first_token_ms"], told["total_ms"]) == (3, 4, 5)
     assert {"time", "level", "logger", "message", "parts", "edits", "shown_ms"} <= told.keys()
+
+
+async def test_a_bot_whom_discord_does_not_hear_is_not_ready(
+    sandbox: Sandbox, engine: Engine, child_bot
+):
+    bot = await child_bot(OVID_BOT_HEALTH_PORT="0")
+    url = await url_of(bot)
+    await until_ready(url)
+    sandbox.faults.refuse("*", 429, via=False, retry_after_s=500.0)
+    await sandbox.say(sandbox.alice, sandbox.general, f"{sandbox.bot_user.mention} Hi")
+    await bot.until_it_logs("shut this machine out")
+    status, said = await get(f"{url}/readyz")
+    report = json.loads(said)
+    assert (status, report["gateway"], report["discord"]) == (503, "connected", "shuts out")
+    assert (await get(f"{url}/healthz"))[0] == 200

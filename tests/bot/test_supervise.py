@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from bot import supervise
-from bot.supervise import supervised
+from bot.supervise import Pauses, supervised
 from tests.bot.support import DEADLINE_S
 
 
@@ -35,3 +35,9 @@ async def test_what_fails_or_ends_is_logged_and_started_again(
     assert "the work failed" in caplog.text
     assert "first failure" in caplog.text
     assert "the work ended by itself" in caplog.text
+
+
+def test_pauses_double_up_to_the_longest_until_a_run_lasts():
+    pauses = Pauses(5, 30)
+    assert [pauses.after(1) for _ in range(5)] == [5, 10, 20, 30, 30]
+    assert [pauses.after(each) for each in (31, 1, 1)] == [5, 10, 20]
