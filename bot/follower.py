@@ -235,6 +235,8 @@ class Follower:
             return
         except (DeniedError, GoneError) as error:
             _log.warning("job=%s: its end could not be told: %s", job_id, error)
+        except Exception:  # noqa: BLE001  # what keeps one from being shown must not keep others
+            _log.exception("job=%s: telling its end failed", job_id)
         await self._close(job_id)
         self._log_end(job_id, Ending("failed", "could_not_be_shown"))
 

@@ -25,17 +25,22 @@ def read_record(flat: Sequence[bytes], text: bytes) -> JobRecord | None:
     def read(name: str) -> str:
         return _text(fields.get(name, b""))
 
+    state = JobState(read("state"))
+    outcome = outcome_adapter.validate_json(fields["outcome"]) if "outcome" in fields else None
+    if state is JobState.ENDED and outcome is None:
+        msg = "the job has ended, and nothing says how"
+        raise ValueError(msg)
     # An append may have ended inside a character; its rest is still to come.
     whole = codecs.getincrementaldecoder("utf-8")("replace").decode(text)
     return JobRecord(
         job=Job.model_validate_json(fields.get("body", b"")),
-        state=JobState(read("state")),
+        state=state,
         attempt=_number(read("attempt")),
         text=whole,
         engine=read("engine") or None,
         model_name=read("model") or None,
         cancel_requested=read("cancel") == "1",
-        outcome=outcome_adapter.validate_json(fields["outcome"]) if "outcome" in fields else None,
+        outcome=outcome,
         message_ids=_read_message_ids(read("messages")),
     )
 

@@ -6,6 +6,7 @@ import pytest
 from redis.asyncio import Redis
 
 from bot import replies
+from bot.origin import MessageOrigin, dump_origin
 from sandbox.model import Message
 from sandbox.server import Sandbox
 from tests.bot.support import (
@@ -18,7 +19,8 @@ from tests.bot.support import (
     until_over,
     until_says,
 )
-from wire.queue import JobQueue
+from tests.wire.support import make_job
+from wire.queue import JobQueue, JobState
 
 STORY = "The old lighthouse keeper counted the ships again. " * 60
 
@@ -202,3 +204,21 @@ async def test_a_reply_is_over_though_redis_has_lost_that_it_was_shown(
         await redis.sadd(f"{{ovid:0}}:own:{job.bot_id}", job.job_id)
         await until_over(queue, bot)
         assert list(reply.revisions) == said
+
+
+async def test_a_job_that_cannot_even_be_told_of_holds_up_no_other(
+    sandbox: Sandbox, redis_url: str, queue: JobQueue, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("bot.follower.RECONCILE_INTERVAL_S", 0.02)
+    async with running_bot(sandbox, redis_url) as bot:
+        assert bot.user is not None
+        asked = await sandbox.say(sandbox.alice, sandbox.general, "nothing for the bot")
+        origin = MessageOrigin(
+            channel_id=sandbox.general.id, asker_id=sandbox.alice.id, message_id=asked.id
+        )
+        job = make_job("by-hand", bot_id=str(bot.user.id), origin=dump_origin(origin))
+        await queue.submit(job)
+        await until_over(queue, bot)
+    record = await queue.snapshot(job.job_id)
+    assert record is not None
+    assert record.state is JobState.ENDED

@@ -134,6 +134,14 @@ async def test_an_ending_cut_short_is_completed(queue, redis):
     assert 0 < await redis.ttl("{ovid:0}:job:a") <= 3600
 
 
+async def test_an_ending_of_which_nothing_says_how_is_no_record(queue, redis):
+    await submit(queue, "a")
+    await redis.hset("{ovid:0}:job:a", "state", "ended")
+    await redis.zrem("{ovid:0}:open", "a")
+    with pytest.raises(ValueError, match="nothing says how"):
+        await queue.snapshot("a")
+
+
 async def test_a_stale_entry_in_a_line_is_stepped_over(queue, redis):
     await submit(queue, "a")
     await redis.lpush("{ovid:0}:waiting:ann", "gone", "a")
