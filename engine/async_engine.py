@@ -1,7 +1,8 @@
 """Owns the engine thread: the one entrance to a running LLMEngine. Knows no door.
 
 One thread owns tokens, cache and device. Callers put requests and withdrawals into its inbox,
-and it hands their events back to their event loop. Nothing else is shared, so nothing is locked.
+and it hands their events back to their event loop. Nothing else is shared but when the step that
+runs began, so nothing is locked.
 """
 
 import asyncio
@@ -26,6 +27,11 @@ from wire.jobs import Delta, Done, ErrorCode, Failed, FinishReason, SamplingPara
 log = logging.getLogger(__name__)
 
 Event = Delta | Done | Failed
+
+HUNG_S = 300.0
+"""A step lasts seconds, or a minute on the slowest machines; one that lasts longer never ends."""
+LEAVE_S = 5.0
+"""How long a step that runs may keep the program from ending."""
 
 
 class ScoredDelta(Delta):
@@ -62,7 +68,8 @@ class _Withdrawal:
 class AsyncEngine:
     """Run an LLMEngine in a thread of its own, and stream to any number of callers.
 
-    Use it as an async context manager; leaving it stops the thread after the current step.
+    Use it as an async context manager; leaving it stops the thread after the current step, and
+    leaves it behind if that does not end.
 
     Args:
         engine: owned by the thread from now on.
@@ -77,6 +84,7 @@ class AsyncEngine:
         self._requests: dict[Sequence, _Request] = {}
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._stopped = threading.Event()
+        self._step_began_s: float | None = None
 
     async def __aenter__(self) -> Self:
         self._thread.start()
@@ -89,12 +97,22 @@ class AsyncEngine:
         traceback: TracebackType | None,
     ) -> None:
         self._inbox.put(None)
-        await asyncio.to_thread(self._thread.join)
+        await asyncio.to_thread(self._thread.join, LEAVE_S)
+        if self._thread.is_alive():
+            said = "model %s: a step has not ended for %.0f s, and is left behind"
+            log.error(said, self.model_name, self._step_s)
 
     @property
     def is_alive(self) -> bool:
         """Return whether requests are still answered."""
-        return self._thread.is_alive() and not self._stopped.is_set()
+        is_running = self._thread.is_alive() and not self._stopped.is_set()
+        return is_running and self._step_s <= HUNG_S
+
+    @property
+    def _step_s(self) -> float:
+        """How long the step that runs has lasted; 0 between two."""
+        began_s = self._step_began_s
+        return 0.0 if began_s is None else time.monotonic() - began_s
 
     def encode(self, prompt: str | Seq[int], max_tokens: int) -> list[int]:
         """Return a prompt's ids; as `LLMEngine.encode`, and free to be called in any thread."""
@@ -154,7 +172,9 @@ class AsyncEngine:
         """Turn the crank until told to stop; whatever goes wrong, nobody is left waiting."""
         try:
             while self._take_inbox():
+                self._step_began_s = time.monotonic()
                 self._step()
+                self._step_began_s = None
         except Exception:
             log.exception("the step loop has died")
         finally:

@@ -4,7 +4,8 @@ A reply that must not end by itself asks for `ENDLESS` tokens: only the engine's
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+import threading
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
 
 import pytest
@@ -288,3 +289,42 @@ async def test_who_waits_behind_what_is_no_number_or_runs_beside_it_is_answered(
         )
     assert [type(reply[-1]) for reply in replies] == [Done, Failed, Done, Failed, Done]
     assert [text_of(reply) for reply in replies[::2]] == ["aaa"] * 3
+
+
+@pytest.fixture
+def hanging() -> Iterator[NextToken]:
+    """A model of which a step does not end before the test does."""
+    over = threading.Event()
+
+    def next_token(held: Sequence[int]) -> int:
+        over.wait(2 * DEADLINE_S)
+        return forever_a(held)
+
+    yield next_token
+    over.set()
+
+
+async def test_an_engine_whose_step_hangs_is_not_alive(
+    hanging: NextToken, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("engine.async_engine.HUNG_S", 0.05)
+    monkeypatch.setattr("engine.async_engine.LEAVE_S", 0.0)
+    async with start(hanging) as engine:
+        assert engine.is_alive
+        waiting = asyncio.create_task(collect(engine.generate("hi", make_params())))
+        async with asyncio.timeout(DEADLINE_S):
+            while engine.is_alive:
+                await asyncio.sleep(0.01)
+        waiting.cancel()
+
+
+async def test_a_step_that_hangs_keeps_nobody_from_leaving(
+    hanging: NextToken, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    monkeypatch.setattr("engine.async_engine.LEAVE_S", 0.05)
+    async with asyncio.timeout(DEADLINE_S), start(hanging) as engine:
+        waiting = asyncio.create_task(anext(engine.generate("hi", make_params())))
+        while not engine._step_s:
+            await asyncio.sleep(0.01)
+        waiting.cancel()
+    assert "model tiny: a step has not ended" in caplog.text
