@@ -21,6 +21,8 @@ from engine.watermark import CONTEXT_TOKENS, WatermarkKey, subkey_of
 SCORED_AT_ONCE = 32
 """Prompt tokens whose logits are held at once: 6 MiB of float32 for GPT-2's vocabulary."""
 
+NO_NUMBER = "it computed what is no number: damaged weights, or an overflow at this text"
+
 Scores = dict[Sequence, tuple[TokenScore, ...]]
 
 
@@ -93,11 +95,14 @@ class TorchModelRunner:
         last = []
         for chunk in plan.prefill:
             hidden = self._forward([chunk])  # (1, T, C)
+            if chunk.samples:
+                last.append(hidden[:, -1])
+            elif not hidden[:, -1].isfinite().all():
+                # It sees all before it. Who gets the slot next would meet what nobody drew from.
+                raise self._no_number([chunk.sequence])
             scoring = chunk.sequence.scoring
             if scoring is not None and scoring.prompt:
                 scores[chunk.sequence] = self._prompt_scores(chunk, hidden[0], scoring)
-            if chunk.samples:
-                last.append(hidden[:, -1])
         if plan.decode:
             last.append(self._forward(plan.decode)[:, -1])
         if not last:
@@ -128,10 +133,16 @@ class TorchModelRunner:
             drawn: list[int] = sample(logits, [self._row(each) for each in sequences]).tolist()
         except FloatingPointError as error:
             rows = (~logits.amax(-1).isfinite()).nonzero().flatten().tolist()
-            lost = [sequences[row] for row in rows] or sequences
-            self._cache.clear([each.slot for each in lost if each.slot is not None])
-            raise NoNumberError(str(error), lost) from error
+            raise self._no_number([sequences[row] for row in rows] or sequences) from error
+        # Only now: a step that failed is run again, and has to draw the same.
+        for each in sequences:
+            self._remember_context(each)
         return drawn
+
+    def _no_number(self, lost: Seq[Sequence]) -> NoNumberError:
+        """Return what is raised for sequences that cannot go on, whose slots are emptied."""
+        self._cache.clear([each.slot for each in lost if each.slot is not None])
+        return NoNumberError(NO_NUMBER, lost)
 
     def _logits(self, hidden: Tensor) -> Tensor:
         return self._model.logits(hidden)[:, : self._n_vocab]
@@ -147,6 +158,8 @@ class TorchModelRunner:
         for begin in range(0, len(expected), SCORED_AT_ONCE):
             part = expected[begin : begin + SCORED_AT_ONCE]
             logits = self._logits(hidden[begin : begin + len(part)])
+            if not logits.amax(-1).isfinite().all():
+                raise self._no_number([chunk.sequence])
             scores += score(logits, part, scoring.num_top)
         return tuple(scores)
 
@@ -158,15 +171,23 @@ class TorchModelRunner:
             seen=sequence.token_ids if penalised else (),
         )
 
-    def _noise_key(self, sequence: Sequence) -> int:
-        params, num_written = sequence.params, sequence.num_completion_tokens
-        assert params.seed is not None
+    def _context(self, sequence: Sequence) -> tuple[int, ...] | None:
+        """Return the tokens that decide the next draw if it is marked; None where it cannot be."""
         # The first tokens come from the seed, so that texts of one subkey differ all the same;
         # nobody could score them, since who verifies a text does not have the prompt.
-        if self._watermark and params.watermark and num_written >= CONTEXT_TOKENS:
-            context = tuple(sequence.token_ids[-CONTEXT_TOKENS:])
-            # Marked again, a repeated context would repeat its token, and a loop would never end.
-            if context not in sequence.marked_contexts:
-                sequence.marked_contexts.add(context)
-                return self._watermark.row_key(subkey_of(params.seed), context)
-        return seed_key(params.seed, num_written)
+        is_late_enough = sequence.num_completion_tokens >= CONTEXT_TOKENS
+        if self._watermark and sequence.params.watermark and is_late_enough:
+            return tuple(sequence.token_ids[-CONTEXT_TOKENS:])
+        return None
+
+    def _remember_context(self, sequence: Sequence) -> None:
+        if context := self._context(sequence):
+            sequence.marked_contexts.add(context)
+
+    def _noise_key(self, sequence: Sequence) -> int:
+        seed, context = sequence.params.seed, self._context(sequence)
+        assert seed is not None
+        # Marked again, a repeated context would repeat its token, and a loop would never end.
+        if self._watermark and context and context not in sequence.marked_contexts:
+            return self._watermark.row_key(subkey_of(seed), context)
+        return seed_key(seed, sequence.num_completion_tokens)

@@ -10,7 +10,9 @@ from engine.errors import InvalidRequestError, OverloadedError, PromptTooLongErr
 from engine.llm_engine import LLMEngine
 from engine.model_runner import NoNumberError, TorchModelRunner
 from engine.scheduler import Scheduler
-from engine.sequence import Sequence
+from engine.sequence import Scoring, Sequence
+from engine.watermark import WatermarkKey
+from tests.engine.marked import KEY
 from tests.engine.models import TINY, make_model
 from tests.engine.support import (
     EOT,
@@ -23,6 +25,8 @@ from tests.engine.support import (
     replies,
 )
 from wire.jobs import FinishReason
+
+POISONED = "a long prompt, and poisoned"
 
 
 def engine_of(texts: dict[str, str | bytes | list[int]], **sizes: Any) -> LLMEngine:
@@ -206,30 +210,85 @@ def test_a_reply_aborted_while_it_waits_never_runs():
     assert all(chunk.sequence is not waiting for plan in runner.plans for chunk in plan.sampled)
 
 
-def test_what_is_no_number_reaches_neither_its_neighbours_nor_who_gets_its_slot():
-    model, num_poisoned = make_model(), len("a long prompt, and poisoned")
+def poisoned_engine(
+    *, watermark: WatermarkKey | None = None, prefill_tokens: int = 64
+) -> LLMEngine:
+    """A real model that overflows while it reads as many tokens at once as `POISONED` has."""
+    model = make_model()
 
     def overflow(_module: nn.Module, _inputs: object, found: Tensor) -> Tensor | None:
-        return torch.full_like(found, torch.nan) if found.shape[1] == num_poisoned else None
+        return torch.full_like(found, torch.nan) if found.shape[1] == len(POISONED) else None
 
     model.get_submodule("h.0.attn.c_attn").register_forward_hook(overflow)
-    runner = TorchModelRunner(model, num_slots=3, n_vocab=N_VOCAB)
-    scheduler = Scheduler(num_slots=3, prefill_tokens=64, max_waiting=3, eot=EOT)
+    runner = TorchModelRunner(model, num_slots=3, n_vocab=N_VOCAB, watermark=watermark)
+    scheduler = Scheduler(num_slots=3, prefill_tokens=prefill_tokens, max_waiting=3, eot=EOT)
+    return LLMEngine(runner, scheduler, byte_tokenizer(), n_ctx=TINY.n_ctx)
+
+
+def fail_at_poison(engine: LLMEngine, prompt: str = POISONED, **fields: Any) -> None:
+    poisoned = engine.add(prompt, make_params(max_tokens=fields.pop("max_tokens", 16)), **fields)
+    with pytest.raises(NoNumberError, match="no number") as failed:
+        engine.step()
+    assert failed.value.sequences == [poisoned]
+    engine.abort(poisoned)
+
+
+def write_two(engine: LLMEngine) -> list[list[int]]:
+    # The shorter one gets the first slot, and shares steps that see more of it than it has.
+    prompts = ("a", "a prompt that is longer")
+    sequences = [engine.add(each, make_params(max_tokens=8, seed=3)) for each in prompts]
+    run(engine)
+    return [sequence.token_ids for sequence in sequences]
+
+
+def test_what_is_no_number_reaches_neither_its_neighbours_nor_who_gets_its_slot():
+    engine = poisoned_engine()
+    before = write_two(engine)
+    beside = [engine.add(each, make_params(max_tokens=8, seed=3)) for each in ("a", "b")]
+    fail_at_poison(engine)
+    run(engine)
+    assert beside[0].token_ids == before[0]
+    fail_at_poison(engine)
+    assert write_two(engine) == before
+
+
+@pytest.mark.parametrize(
+    ("prefill_tokens", "more", "fields"),
+    [
+        pytest.param(64, "", {"max_tokens": 0}, id="that is only read"),
+        pytest.param(64, "", {"max_tokens": 0, "scoring": Scoring(prompt=True)}, id="scored"),
+        pytest.param(len(POISONED), " and more", {}, id="with more to read"),
+    ],
+)
+def test_a_prompt_of_which_nothing_is_drawn_leaves_nothing_that_is_no_number(
+    prefill_tokens: int, more: str, fields: dict[str, Any]
+):
+    engine = poisoned_engine(prefill_tokens=prefill_tokens)
+    before = write_two(engine)
+    fail_at_poison(engine, POISONED + more, **fields)
+    assert write_two(engine) == before
+
+
+def test_a_prompt_whose_scores_alone_are_no_numbers_is_lost():
+    model = make_model()
+    # Of a token that is not in it: all that stands in the cache are numbers.
+    model.wte.weight[ord("b")] = torch.nan
+    runner = TorchModelRunner(model, num_slots=1, n_vocab=N_VOCAB)
+    scheduler = Scheduler(num_slots=1, prefill_tokens=64, max_waiting=1, eot=EOT)
     engine = LLMEngine(runner, scheduler, byte_tokenizer(), n_ctx=TINY.n_ctx)
+    fail_at_poison(engine, "a prompt", max_tokens=0, scoring=Scoring(prompt=True))
 
-    def write(*, beside_poison: bool = False) -> list[list[int]]:
-        # The shorter one gets the first slot, and shares steps that see more of it than it has.
-        prompts = ("a", "a prompt that is longer")
-        sequences = [engine.add(each, make_params(max_tokens=8, seed=3)) for each in prompts]
-        if beside_poison:
-            poisoned = engine.add("a long prompt, and poisoned", make_params())
-            with pytest.raises(NoNumberError, match="no number") as failed:
-                engine.step()
-            assert failed.value.sequences == [poisoned]
-            engine.abort(poisoned)
-        run(engine)
-        return [sequence.token_ids for sequence in sequences]
 
-    before = write()
-    assert write(beside_poison=True) == before
-    assert write() == before
+def test_a_marked_reply_is_the_same_beside_what_is_no_number():
+    engine = poisoned_engine(watermark=KEY)
+
+    def write(*, poisoned_step: int | None = None) -> list[int]:
+        sequence = engine.add("a", make_params(max_tokens=20, seed=3, temperature=1.5))
+        for step in range(20):
+            if step == poisoned_step:
+                fail_at_poison(engine)
+            engine.step()
+        assert not engine.has_work
+        return sequence.token_ids
+
+    assert write(poisoned_step=10) == write()

@@ -105,6 +105,7 @@ def test_the_draw_behind_a_context_that_was_marked_before_comes_from_the_seed():
     for token_id in written:
         sequence.token_ids.append(token_id)
         keys.append(runner._noise_key(sequence))
+        runner._remember_context(sequence)
     assert keys[:2] == [seed_key(6, place) for place in (1, 2)]
     assert keys[2] == KEY.row_key(subkey_of(6), (1, 2, 3))
     assert keys[3] == KEY.row_key(subkey_of(6), (2, 3, 4))
