@@ -4,6 +4,8 @@ Loads no weights and makes no key. What Redis is asked stands in `wire.checkup`.
 """
 
 import asyncio
+import contextlib
+import errno
 import os
 import platform
 import socket
@@ -15,8 +17,8 @@ import torch
 from codec.bpe import Tokenizer
 from codec.vocabulary import VocabularyError
 from engine.checkpoints.opening import open_checkpoint
-from engine.commands.key_checkup import check_key
-from engine.commands.serve import Serve
+from engine.commands.key_checkup import check_key, unwritable_above
+from engine.commands.serve import Serve, http_options
 from engine.config import ModelConfig
 from engine.errors import EngineError, ModelError
 from engine.loading import check_memory, find_model, model_folders, pick_device, pick_dtype
@@ -43,10 +45,7 @@ class Doctor(Serve):
         if self.redis:
             url = self.redis_url.get_secret_value()
             found += asyncio.run(check_queue(url, engine_expected=False, own_mark=own_mark))
-        if self.http_port:
-            found.append(_check_port("http", self.http_host, self.http_port))
-        if self.health_port:
-            found.append(_check_port("health", self.health_host, self.health_port))
+        found += _check_doors(self)
         for each in found:
             print(each.line())
         if status := exit_status(found):
@@ -129,13 +128,40 @@ def _check_memory(settings: Serve, folder: Path) -> Finding:
     return ok("models", f"{settings.model}, the default, can be read and fits into memory")
 
 
-def _check_port(door: str, host: str, port: int) -> Finding:
+def _check_doors(settings: Serve) -> Iterator[Finding]:
+    """Check who may come in over HTTP, and each port; both at once, as `serve` opens them."""
     try:
-        socket.create_server((host, port)).close()
+        http = http_options(settings)
+    except EngineError as error:
+        yield fault("http", _said(error), "Until then `serve` does not start.")
+    else:
+        above = unwritable_above(http.files / "any") if http is not None else None
+        if above is not None:
+            said = f"uploads cannot be kept in {settings.models}"
+            yield fault("http", said, f"Let {above} be a folder that can be written to.")
+    with contextlib.ExitStack() as opened:
+        if settings.http_port:
+            yield _check_port(opened, "http", settings.http_host, settings.http_port)
+        if settings.health_port:
+            yield _check_port(opened, "health", settings.health_host, settings.health_port)
+
+
+def _check_port(opened: contextlib.ExitStack, door: str, host: str, port: int) -> Finding:
+    setting = f"OVID_{door.upper()}"
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (OSError, UnicodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        return fault(door, f"{host} is no address: {reason}", f"Correct {setting}_HOST.")
+    family, _, _, _, address = found[0]
+    try:
+        opened.enter_context(socket.create_server(address, family=family))
     except OSError as error:
-        said = f"port {port} at {host} cannot be had: {error.strerror}"
-        setting = f"OVID_{door.upper()}_PORT"
-        return warn(door, said, f"Take another {setting}, unless an engine serves there now.")
+        said = f"port {port} at {host} cannot be had: {os.strerror(error.errno or 0)}"
+        if error.errno == errno.EADDRINUSE:
+            remedy = f"Take another {setting}_PORT, unless an engine serves there now."
+            return warn(door, said, remedy)
+        return fault(door, said, f"Correct {setting}_HOST or {setting}_PORT.")
     return ok(door, f"port {port} at {host} is free")
 
 

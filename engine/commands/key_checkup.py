@@ -6,6 +6,7 @@ Makes no key and shows none; only its fingerprint is ever said.
 import os
 import stat
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from engine.commands.marking import MarkingCommand
@@ -75,12 +76,18 @@ def _check_mode(path: Path, mode: int) -> Iterator[Finding]:
 
 def _foresee(path: Path) -> Finding:
     """Say whether the first start can make the key."""
-    above = next(folder for folder in path.absolute().parents if folder.exists())
-    by_effective_user = os.access in os.supports_effective_ids
-    if os.access(above, os.W_OK | os.X_OK, effective_ids=by_effective_user):
+    above = unwritable_above(path)
+    if above is None:
         return note("key", f"there is none yet; the first start makes it in {path}")
     return fault(
         "key",
         f"there is none, and none can be made in {path}",
         f"Let {above} be writable, or name another place in OVID_WATERMARK_KEY_FILE.",
     )
+
+
+def unwritable_above(path: Path) -> Path | None:
+    """Return what keeps this user from making a file; None where it can be made."""
+    may = partial(os.access, effective_ids=os.access in os.supports_effective_ids)
+    above = next(folder for folder in path.absolute().parents if may(folder, os.F_OK))
+    return None if may(above, os.W_OK | os.X_OK) else above

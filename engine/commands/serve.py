@@ -87,7 +87,7 @@ class Serve(MarkingCommand):
         """
         set_up_logging(self.log_level, self.log_format)
         redis = connect(self.redis_url.get_secret_value()) if self.redis else None
-        http = _http_options(self)
+        http = http_options(self)
         keys = self.keys() if self.watermark else self.known_keys()
         marking = keys[0] if self.watermark else None
         pool = ModelPool(
@@ -182,7 +182,12 @@ def _say_ready(
     )
 
 
-def _http_options(settings: Serve) -> "HttpOptions | None":
+def http_options(settings: Serve) -> "HttpOptions | None":
+    """Return how HTTP is to be served; None where it is not.
+
+    Raises:
+        InvalidRequestError: others can reach the host, and there is no token.
+    """
     if settings.http_port is None:
         return None
     # Imported only here: who takes jobs from Redis alone needs no web server.

@@ -42,6 +42,11 @@ class HttpOptions:
     stall_s: float = 60.0
     finetune_args: tuple[str, ...] = ()
 
+    @property
+    def files(self) -> Path:
+        """Return the folder of uploads and jobs."""
+        return self.models / ".files"
+
     def __post_init__(self) -> None:
         if self.token is not None and not self.token.get_secret_value():
             msg = "The HTTP token is empty: leave it out or set one."

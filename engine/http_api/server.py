@@ -27,7 +27,6 @@ UNREAD_BYTES = 128 * 1024
 """What the kernel may hold for a client that does not read: a stream waits rather than piles up."""
 FAREWELL_S = 2.0
 """How long replies that were cut off may take to say so."""
-FILES_FOLDER = ".files"
 
 ROUTES = (
     web.post("/v1/completions", completions.create_completion),
@@ -73,20 +72,19 @@ async def http_api(
         EngineError: another server has these models.
         OSError: the address cannot be listened at, or `.files` cannot be written.
     """
-    files = FileStore(options.models / FILES_FOLDER)
-    fine_tuning = FineTuning(
-        options.models / FILES_FOLDER / "jobs", options.models, files, options.finetune_args
-    )
+    files = FileStore(options.files)
+    fine_tuning = FineTuning(options.files / "jobs", options.models, files, options.finetune_args)
     verifier = verifier or Verifier(pool.folders)
     engine_health = engine_health or EngineHealth(pool, EngineMetrics())
     metrics = engine_health.metrics
     door = Door(pool, options, Places(options.max_requests), files, fine_tuning, verifier, metrics)
     engine_health.num_over_http = lambda: door.places.num_taken
     async with contextlib.AsyncExitStack() as stack:
-        folder = options.models / FILES_FOLDER
         # Another server would take this one's jobs for those of a dead one.
-        refusal = f"Another HTTP server keeps its files in {folder}: give each its own --models."
-        stack.enter_context(alone_in(folder, refusal))
+        refusal = (
+            f"Another HTTP server keeps its files in {options.files}: give each its own --models."
+        )
+        stack.enter_context(alone_in(options.files, refusal))
         await asyncio.to_thread(files.open)
         listening = await asyncio.to_thread(_listen, options)
         stack.callback(listening.close)
@@ -142,19 +140,22 @@ def _app(door: Door, engine_health: EngineHealth) -> web.Application:
 
 
 def _listen(options: HttpOptions) -> socket.socket:
-    found = socket.getaddrinfo(
-        options.host, options.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    )
-    family, kind, protocol, _, address = found[0]
-    listening = socket.socket(family, kind, protocol)
     try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        # What is accepted here has the same bound.
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, UNREAD_BYTES)
-        listening.bind(address)
-    except OSError:
-        listening.close()
-        raise
+        found = socket.getaddrinfo(
+            options.host, options.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        family, kind, protocol, _, address = found[0]
+        with contextlib.ExitStack() as failing:
+            listening = failing.enter_context(socket.socket(family, kind, protocol))
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            # What is accepted here has the same bound.
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, UNREAD_BYTES)
+            listening.bind(address)
+            failing.pop_all()
+    except (OSError, UnicodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        msg = f"nobody can listen at {options.host}, HTTP port {options.port}: {reason}."
+        raise OSError(msg) from None
     return listening
 
 
