@@ -53,6 +53,9 @@ class EngineMetrics:
         self._jobs.labels(ending.kind, ending.reason).inc()
         self._prompt_tokens.inc(ending.prompt_tokens or 0)
         self._completion_tokens.inc(ending.completion_tokens or 0)
+        if ending.kind == "refused":
+            # In no time: many would hide how long the others take.
+            return
         for histogram, duration_ms in (
             (self._queue_s, ending.queue_ms),
             (self._first_token_s, ending.first_token_ms),

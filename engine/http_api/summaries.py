@@ -44,8 +44,8 @@ class Summary:
             total_ms: that it took.
         """
         kind, reason = self._how(status)
-        # What was written for who left, or before it failed, nobody has counted.
-        is_counted = bool(self.finish_reasons)
+        # What was written for who left, or before it failed, nobody has counted to the end.
+        is_counted = kind == "done"
         return Ending(
             kind,
             reason,

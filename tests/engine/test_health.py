@@ -20,7 +20,7 @@ from tests.engine.http_api.serving import copy_models, fake
 from tests.engine.http_api.serving import serving as serving_http
 from tests.engine.pools import WEIGHTS_NAME, FakeLoader, make_pool, write_model
 from tests.engine.serving import DEADLINE_S, EndlessQueue, Running, has_text, serving, submit
-from tests.engine.support import forever_a
+from tests.engine.support import EOT, forever_a
 from tests.engine.test_command_line import only_line
 from tests.engine.test_serve_command import line_with, serve
 from wire.queue import JobQueue
@@ -193,9 +193,13 @@ async def test_a_completion_over_http_that_is_refused_is_logged_with_its_reason(
         assert status == 400
         status, _ = await server.post("/v1/completions", model="other", prompt="x")
         assert status == 404
+        _, metrics = await get(f"{server.url}/metrics")
     [first, second] = [line for line in caplog.messages if line.startswith("job=")]
     assert " ending=refused reason=status_400 " in first
     assert " ending=refused reason=model_not_found " in second
+    assert 'ovid_engine_jobs_total{ending="refused",reason="status_400"} 1.0' in metrics
+    # They took no time, and would hide how long the others take.
+    assert "ovid_engine_job_seconds_count 0.0" in metrics
 
 
 async def test_of_who_left_before_the_end_no_count_of_tokens_is_made_up(
@@ -211,6 +215,24 @@ async def test_of_who_left_before_the_end_no_count_of_tokens_is_made_up(
             while not (told := [line for line in caplog.messages if " ending=gone " in line]):
                 await asyncio.sleep(0.02)
     assert " reason=client_left prompt_tokens=- completion_tokens=- " in told[0]
+
+
+async def test_of_what_fails_with_some_samples_done_no_count_of_tokens_is_made_up(
+    models: Path, caplog: pytest.LogCaptureFixture
+):
+    def next_token(held: Sequence[int]) -> int:
+        if bytes(held) == b"done":
+            return EOT
+        if len(held) == 10:
+            raise FloatingPointError
+        return forever_a(held)
+
+    caplog.set_level("INFO")
+    async with serving_http(models, load=fake(next_token)) as server:
+        status, _ = await server.post("/v1/completions", prompt=["done", "poison"])
+    assert status == 500
+    [told] = [line for line in caplog.messages if line.startswith("job=")]
+    assert " ending=failed reason=internal prompt_tokens=- completion_tokens=- " in told
 
 
 async def test_serve_tells_of_itself_without_a_token_at_a_port_of_its_own(
@@ -231,19 +253,22 @@ async def test_serve_tells_of_itself_without_a_token_at_a_port_of_its_own(
     assert all("message" in json.loads(line) for line in said)
 
 
-def test_a_health_port_that_is_taken_is_told_before_a_model_is_loaded(
+@pytest.mark.parametrize(("option", "door"), [("health", "health"), ("http", "HTTP")])
+def test_a_port_that_is_taken_is_told_in_a_sentence(
     capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     models: Path,
+    option: str,
+    door: str,
 ):
     monkeypatch.chdir(tmp_path)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        options = ["--model", "tiny", "--models", str(models), "--health-port", str(port)]
+        options = ["--model", "tiny", "--models", str(models), f"--{option}-port", str(port)]
         assert main(["serve", *options]) == 1
     line = only_line(capsys.readouterr().err)
-    told = f"serve: nobody can listen at 127.0.0.1, health port {port}: Address already in use."
+    told = f"serve: nobody can listen at 127.0.0.1, {door} port {port}: Address already in use."
     assert line.strip() == told
