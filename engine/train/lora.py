@@ -31,7 +31,7 @@ class Adapter:
         try:
             from peft import LoraConfig, LoraModel  # noqa: PLC0415 - seconds, and for few
         except ImportError as error:
-            msg = "--lora-rank needs the package peft: pip install 'ovid[lora]'"
+            msg = "--lora-rank needs the package peft: pip install 'peft>=0.17'"
             raise EngineError(msg) from error
         config = LoraConfig(r=rank, lora_alpha=alpha, target_modules=list(TARGETS), bias="none")
         with torch.random.fork_rng():

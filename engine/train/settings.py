@@ -61,7 +61,7 @@ class TrainingSettings(ModelCommand):
     gradient_checkpointing: bool = False
     """Keep less for the way back and compute it again: far less memory, a third more time."""
     lora_rank: Annotated[int, Field(ge=1, le=1024)] | None = None
-    """Train adapters of this rank and not the weights: less memory still (needs ovid[lora])."""
+    """Train adapters of this rank and not the weights: less memory still (needs peft)."""
     lora_alpha: Annotated[int, Field(ge=1)] = 16
     """Scale of the adapters, divided by their rank."""
     held_out: Annotated[float, Field(gt=0, lt=1)] = 0.02

@@ -88,5 +88,5 @@ def test_the_seed_draws_the_adapters_and_disturbs_no_other_draw():
 
 def test_without_peft_it_is_told_how_to_get_it(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "peft", None)
-    with pytest.raises(EngineError, match=r"pip install 'ovid\[lora\]'"):
+    with pytest.raises(EngineError, match=r"pip install 'peft>=0\.17'"):
         adapted()
