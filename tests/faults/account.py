@@ -64,6 +64,7 @@ class Account:
         self._records: dict[str, JobRecord] = {}
         self._ends: dict[str, list[JobRecord]] = {}
         self._homes: dict[User, Channel] = {}
+        self._before = set(stack.sandbox.world.messages)
 
     async def mention(self, user: User, text: str, channel: Channel | None = None) -> Ask:
         """Let a person mention the bot in their own channel, or in `channel`."""
@@ -108,6 +109,20 @@ class Account:
             and (str(message.nonce or "").startswith(mine) or message.reference is event)
         ]
         return [message for message in found if not message.deleted]
+
+    def strays(self) -> list[Message]:
+        """List what the bot has said since this account began and that answers nobody."""
+        world = self._stack.sandbox.world
+        answers = [message for ask in self.asks for message in self.messages(ask)]
+        for interaction in world.interactions.values():
+            answers += [each for each in (interaction.original, *interaction.followups) if each]
+        return [
+            message
+            for message in world.messages.values()
+            if message.author is world.bot
+            and message.id not in self._before
+            and message not in answers
+        ]
 
     def looks_done(self, ask: Ask) -> bool:
         """Say whether a person would take what is shown for the whole answer."""
@@ -172,10 +187,12 @@ class Account:
         return f"{ask.job_id} {fate}: {state}; shown {shown}; wanted {wanted}"
 
     async def check(self, *allowed: Fate, timeout_s: float = SETTLE_TIMEOUT_S) -> Counter[Fate]:
-        """Wait for all ends and see that each is in full or `allowed`, and that no key is left."""
+        """Wait for all ends and see that each is in full or `allowed`, and nothing is left over."""
         fates = await self.settled(timeout_s)
         assert set(fates) <= {Fate.FULL, *allowed}, f"{dict(fates)}\n{await self.explain()}"
         assert sum(fates.values()) == len(self.asks)
+        strays = [message.content[:80] for message in self.strays()]
+        assert strays == [], f"said to nobody: {strays}"
         left = await leftovers(self._stack.redis)
         assert left == [], f"left in Redis: {left}"
         return fates

@@ -198,3 +198,15 @@ async def test_a_key_that_is_left_over_is_found(stack: Stack, account: Account) 
     await stack.redis.rpush("{ovid:0}:retry", "m1.2")
     with pytest.raises(AssertionError, match="retry"):
         await account.check()
+
+
+async def test_what_the_bot_says_to_nobody_is_found(stack: Stack, account: Account) -> None:
+    asked = await ask(stack, account)
+    parts = parts_of(await end(stack, asked))
+    show(stack, asked, *parts)
+    world = stack.sandbox.world
+    [again] = [world.post(world.bot, asked.event.channel, Draft(part)) for part in parts]
+    with pytest.raises(AssertionError, match="said to nobody"):
+        await account.check()
+    world.delete(again)
+    assert await account.check() == {Fate.FULL: 1}

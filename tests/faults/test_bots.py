@@ -158,7 +158,8 @@ async def test_10_without_an_engine_that_is_said_at_once_and_once_more_at_the_de
     await stack.start_bot(**ROOMY)
     asked_s = time.monotonic()
     asks = [await account.mention(stack.sandbox.alice, f"Question {each}") for each in range(4)]
-    first = [(await shown(account, stack, ask)).content for ask in asks]
+    # However late we look.
+    first = [(await shown(account, stack, ask)).revisions[0].content for ask in asks]
     assert all("No engine is running right now" in content for content in first)
     assert await account.check(Fate.ERROR) == {Fate.ERROR: 4}
     for ask in asks:

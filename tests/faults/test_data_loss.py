@@ -3,9 +3,9 @@
 import asyncio
 import os
 import random
+import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import cast
 
 import pytest
 
@@ -15,9 +15,11 @@ from tests.end_to_end.stack import Stack
 from tests.faults.account import Account, Fate
 from tests.faults.under_way import (
     LOOK_INTERVAL_S,
+    UNDER_WAY_TIMEOUT_S,
     ask_many,
     check_written,
     ended,
+    indexes,
     running,
     started,
 )
@@ -25,13 +27,6 @@ from tests.wire.support import PREFIX
 from wire.queue import JobState
 
 FSYNC_INTERVAL_S = 1.0
-INDEXES = frozenset(
-    (
-        *("waiting", "ring", "retry", "lease", "count", "held", "own"),
-        *("clock", "bell", "engines", "models", "marks"),
-    )
-)
-"""All but the open jobs and their hashes, from which the others are made again."""
 
 
 @pytest.fixture
@@ -107,14 +102,6 @@ async def test_24_who_is_hit_by_the_loss_of_the_last_second_is_told_or_answered(
     await check_written(stack, 1, 2)
 
 
-async def destroy_half(stack: Stack, chance: random.Random) -> None:
-    """Delete half of what is made from the open jobs and their hashes."""
-    keys = cast("list[bytes]", await stack.redis.keys(f"{PREFIX}:*"))
-    names = sorted(key.decode() for key in keys)
-    indexes = [name for name in names if name.split(":")[2] in INDEXES]
-    await stack.redis.delete(*chance.sample(indexes, (len(indexes) + 1) // 2))
-
-
 @pytest.mark.fault
 async def test_26_indexes_destroyed_four_times_are_made_again(
     stack: Stack, account: Account
@@ -125,10 +112,37 @@ async def test_26_indexes_destroyed_four_times_are_made_again(
     for num_ended in (0, 4, 8, 12):
         await ended(stack, num_ended)
         await running(stack, 1)
-        await destroy_half(stack, chance)
+        there = await indexes(stack)
+        await stack.redis.delete(*chance.sample(there, (len(there) + 1) // 2))
     assert sum(record.outcome is None for record in await stack.records()) >= 8
     assert await account.check() == {Fate.FULL: 24}
     await check_written(stack)
+
+
+async def shown_all_ended(stack: Stack) -> None:
+    """Wait until the bot owes the last word of no job but of those that are open."""
+    own = f"{PREFIX}:own:{stack.sandbox.bot_user.id}"
+    async with asyncio.timeout(UNDER_WAY_TIMEOUT_S):
+        while await stack.redis.scard(own) > await stack.redis.zcard(f"{PREFIX}:open"):
+            await asyncio.sleep(LOOK_INTERVAL_S)
+
+
+@pytest.mark.fault
+async def test_26_programs_that_die_once_all_indexes_are_gone_are_missed_by_nobody(
+    stack: Stack, account: Account
+) -> None:
+    engine, bot = await started(stack)
+    await ask_many(account, stack, 8)
+    await running(stack, 4)
+    engine.send_signal(signal.SIGSTOP)
+    # What has ended and is not shown is in an index alone.
+    await shown_all_ended(stack)
+    await stack.redis.delete(*await indexes(stack))
+    await stack.kill(bot)
+    await stack.kill(engine)
+    await started(stack)
+    assert await account.check() == {Fate.FULL: 8}
+    await check_written(stack, 1, 2)
 
 
 @pytest.mark.fault

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from tests.end_to_end.stack import Stack
-from tests.faults.account import Account, Ask, Fate
+from tests.faults.account import Account, Fate
 from tests.faults.slow_engine import POISON, STEP_S
-from tests.faults.under_way import frozen, running
+from tests.faults.under_way import ask_many, frozen, running
 from tests.faults.undisturbed import check_texts
 from tests.wire.lossy_proxy import LossyProxy
 from wire.jobs import ErrorCode, Failed
@@ -31,12 +31,6 @@ def stack(stack: Stack) -> Stack:
 async def attempts(stack: Stack) -> set[int]:
     """Say how often jobs were tried."""
     return {record.attempt for record in await stack.records()}
-
-
-async def ask(account: Account, stack: Stack, number: int, length: int) -> list[Ask]:
-    """Let as many people ask; nobody chooses a seed, so each attempt writes another text."""
-    users = [stack.sandbox.join(f"user {len(account.asks) + each}") for each in range(number)]
-    return [await account.generate(user, f"A tale of {user.name}", length=length) for user in users]
 
 
 def is_of(record: JobRecord, process: Process) -> bool:
@@ -79,7 +73,7 @@ async def test_02_what_a_killed_engine_was_writing_is_written_by_the_next(
 ) -> None:
     doomed = await stack.start_engine(slots=8, **CRAWL)
     await stack.start_bot()
-    await ask(account, stack, 16, length=100)
+    await ask_many(account, stack, 16, length=100)
     struck = [record.job.job_id for record in await running(stack, 8)]
     await stack.kill(doomed)
     await stack.start_engine(slots=8)
@@ -96,7 +90,7 @@ async def test_03_an_engine_that_wakes_after_its_lease_writes_nothing_more(
 ) -> None:
     sleeper = await stack.start_engine(slots=8, **CRAWL)
     await stack.start_bot()
-    asks = await ask(account, stack, 8, length=50)
+    asks = await ask_many(account, stack, 8, length=50)
     await running(stack, 8)
     with frozen(sleeper):
         second = await stack.start_engine(slots=8, **STROLL)
@@ -121,7 +115,7 @@ async def test_08_jobs_whose_claim_lost_its_answer_are_handed_over_again(
         await stack.start_bot()
         # Only the answer to a claim brings an engine what it is to begin with.
         proxy.lose(2, holding=b"A tale of")
-        await ask(account, stack, 6, length=40)
+        await ask_many(account, stack, 6, length=40)
         assert await account.check() == {Fate.FULL: 6}
     assert proxy.num_lost == 2
     assert await attempts(stack) == {1}
@@ -170,7 +164,7 @@ async def test_16_engines_that_are_told_to_end_hand_their_jobs_on_unharmed(
     leaving = await asyncio.gather(*(stack.start_engine(slots=4, **CRAWL) for _ in range(4)))
     await stack.start_bot()
     # As many as they have slots, so that each of them has some.
-    await ask(account, stack, 16, length=100)
+    await ask_many(account, stack, 16, length=100)
     for number, engine in enumerate(leaving, 1):
         if number == len(leaving):
             await stack.start_engine(slots=8)

@@ -69,14 +69,20 @@ async def test_06_leases_outlast_a_redis_that_was_away_for_longer(
 
 
 @pytest.mark.fault
-async def test_07_leases_outlast_a_redis_that_is_frozen(stack: Stack, account: Account) -> None:
-    await started(stack)
+@pytest.mark.parametrize("is_engine_frozen", [False, True])
+async def test_07_leases_outlast_a_redis_that_is_frozen(
+    stack: Stack, account: Account, *, is_engine_frozen: bool
+) -> None:
+    engine, _ = await started(stack)
     early = await ask_many(account, stack, 8)
     await running(stack, 4)
-    stack.redis_server.pause()
-    [late] = await ask_many(account, stack, 1, length=5)
-    await asyncio.sleep(FROZEN_S)
-    stack.redis_server.resume()
+    with frozen(engine) if is_engine_frozen else contextlib.nullcontext():
+        stack.redis_server.pause()
+        [late] = await ask_many(account, stack, 1, length=5)
+        await asyncio.sleep(FROZEN_S)
+        stack.redis_server.resume()
+        # It would take the jobs from an engine that has not spoken yet.
+        await ticked(stack)
     # What could not be asked in time is refused, and must not be answered as well.
     await account.check(Fate.REFUSED)
     assert {await account.fate(ask) for ask in early} == {Fate.FULL}

@@ -8,6 +8,7 @@ import contextlib
 import signal
 from asyncio.subprocess import Process
 from collections.abc import Callable, Iterator
+from typing import cast
 
 from tests.end_to_end.stack import Stack
 from tests.faults.account import Account, Ask
@@ -21,6 +22,13 @@ LONG = 100
 """Tokens that an engine at a stroll needs three seconds for."""
 STROLL_S = "0.03"
 UNDER_WAY_TIMEOUT_S = 120.0
+INDEXES = frozenset(
+    (
+        *("waiting", "ring", "retry", "lease", "count", "held", "own"),
+        *("clock", "bell", "engines", "models", "marks"),
+    )
+)
+"""All but the open jobs and their hashes, from which the others are made again."""
 LOOK_INTERVAL_S = 0.1
 
 
@@ -39,7 +47,7 @@ async def started(stack: Stack, slots: int = 4, **environment: str) -> tuple[Pro
 
 
 async def ask_many(account: Account, stack: Stack, number: int, length: int = LONG) -> list[Ask]:
-    """Let so many people ask for a text each."""
+    """Let so many people ask for a text each; without a seed, so each attempt writes another."""
     users = [stack.sandbox.join(f"user {len(account.asks) + each}") for each in range(number)]
     return [await account.generate(user, f"A tale of {user.name}", length=length) for user in users]
 
@@ -75,6 +83,12 @@ async def ended(stack: Stack, number: int) -> None:
     async with asyncio.timeout(UNDER_WAY_TIMEOUT_S):
         while sum(record.outcome is not None for record in await stack.records()) < number:
             await asyncio.sleep(LOOK_INTERVAL_S)
+
+
+async def indexes(stack: Stack) -> list[str]:
+    """Name the keys that are made from the open jobs and their hashes."""
+    keys = cast("list[bytes]", await stack.redis.keys(f"{PREFIX}:*"))
+    return sorted(name for key in keys if (name := key.decode()).split(":")[2] in INDEXES)
 
 
 async def ticked(stack: Stack) -> None:

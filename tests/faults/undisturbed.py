@@ -16,7 +16,13 @@ from wire.queue import JobRecord
 
 
 def check_texts(model: Path, records: Iterable[JobRecord]) -> None:
-    """Check that each finished text is, to the letter, what the seed in its last word gives.
+    """Check that each finished text is, to the letter, what the seed in its last word gives."""
+    untrue = untrue_texts(model, records)
+    assert untrue == [], f"not the texts of their seeds: {untrue}"
+
+
+def untrue_texts(model: Path, records: Iterable[JobRecord]) -> list[str]:
+    """Name the finished jobs whose text is not to the letter what the seed in its last word gives.
 
     Where nobody chose a seed each attempt draws its own, so a text into which two attempts wrote is
     what no seed gives.
@@ -37,6 +43,9 @@ def check_texts(model: Path, records: Iterable[JobRecord]) -> None:
         sequences[job_id] = engine.add(record.job.prompt, params)
     while engine.has_work:
         engine.step()
-    for job_id, sequence in sequences.items():
-        ids = sequence.token_ids[sequence.num_prompt_tokens :]
-        assert wanted[job_id].text == engine.tokenizer.decode(ids), f"not the text of {job_id}"
+    return [
+        job_id
+        for job_id, sequence in sequences.items()
+        if wanted[job_id].text
+        != engine.tokenizer.decode(sequence.token_ids[sequence.num_prompt_tokens :])
+    ]

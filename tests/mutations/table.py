@@ -222,6 +222,26 @@ end
         tests=(f"{FAULTS}test_data_loss.py::test_26_indexes_destroyed_four_times_are_made_again",),
     ),
     Mutation(
+        name="lease-repair",
+        file="wire/scripts/tick.lua",
+        old="\nmend_leases(jobs)\n",
+        new="\n",
+        tests=(
+            f"{FAULTS}test_data_loss.py::"
+            "test_26_programs_that_die_once_all_indexes_are_gone_are_missed_by_nobody",
+        ),
+    ),
+    Mutation(
+        name="own-set-repair",
+        file="wire/scripts/tick.lua",
+        old="    add_expiring(own_key(job.bot), job.id)\n",
+        new="",
+        tests=(
+            f"{FAULTS}test_data_loss.py::"
+            "test_26_programs_that_die_once_all_indexes_are_gone_are_missed_by_nobody",
+        ),
+    ),
+    Mutation(
         name="scripts-in-one-call",
         file="wire/scripting.py",
         old="""\

@@ -2,12 +2,12 @@
 
 import asyncio
 
+from tests.faults.under_way import indexes
 from tests.soak.stage import Stage
 from tests.wire.support import PREFIX
 
 LONGER_THAN_THE_LEASE_S = 12.0
 FULL_BYTES = 1
-INDEXES = ("waiting:*", "ring", "retry", "lease", "count", "held:*", "own:*", "clock")
 LAST_SECOND_S = 1.0
 INSIDE_A_RECORD_BYTES = 7
 
@@ -54,11 +54,9 @@ async def scripts_flushed(stage: Stage) -> None:
 
 async def indexes_destroyed(stage: Stage) -> None:
     """Delete about half of what can be made again from the jobs themselves."""
-    redis = stage.stack.redis
-    for pattern in INDEXES:
-        for key in await redis.keys(f"{PREFIX}:{pattern}"):
-            if stage.chance.random() < 0.5:
-                await redis.delete(key)
+    for key in await indexes(stage.stack):
+        if stage.chance.random() < 0.5:
+            await stage.stack.redis.delete(key)
 
 
 async def records_deleted(stage: Stage) -> None:

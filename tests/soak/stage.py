@@ -19,7 +19,7 @@ from redis.exceptions import RedisError
 
 from sandbox.model import Interaction
 from tests.end_to_end.stack import Stack
-from tests.faults.account import Account, Ask, Fate
+from tests.faults.account import NEVER, Account, Ask, Fate
 from tests.faults.slow_engine import STEP_S
 from tests.soak.redis import GuardedRedis
 from tests.wire.lossy_proxy import LossyProxy
@@ -30,6 +30,7 @@ ENGINE_STEP_S = "0.01"
 """Replies last for seconds, so that faults strike in the middle of them."""
 HEARD_TIMEOUT_S = 60.0
 RETRY_S = 0.1
+ENDS = frozenset(set(Fate) - set(NEVER))
 
 
 @dataclass(eq=False)
@@ -41,6 +42,7 @@ class Stage:
         log_folder: where the programs' logs are.
         presses: every press of a button.
         num_lost: the questions up to this one were asked before Redis last lost something.
+        may_be_lost: the questions that had not had their end when Redis lost something.
         num_before_this_bot: the questions up to this one were asked before the bot was started
             that runs now.
         victims: programs that were killed, whose logs may end in the middle.
@@ -56,6 +58,7 @@ class Stage:
     engines: list[Process] = field(default_factory=list)
     presses: list[Interaction] = field(default_factory=list)
     num_lost: int = 0
+    may_be_lost: set[Ask] = field(default_factory=set)
     num_before_this_bot: int = 0
     victims: set[Process] = field(default_factory=set)
     is_silent: bool = True
@@ -171,12 +174,16 @@ class Stage:
     async def exact_memory(self) -> AsyncIterator[None]:
         """Know each record as it is when the block begins, which makes Redis lose some.
 
-        Who asks meanwhile would not be known, so the block belongs into a silence.
+        Who has no end by now may be told to ask again, and nobody else. Who asks meanwhile would
+        not be known, so the block belongs into a silence.
         """
         with self.frozen(self.engines):
             # What an engine sent before it froze may still be on its way.
             await asyncio.sleep(2 * RETRY_S)
-            await self.account.remember()
+            own = await self.stack.queue.own(str(self.stack.sandbox.bot_user.id))
+            for ask in self.account.asks:
+                if await self.account.fate(ask) not in ENDS or ask.job_id in own:
+                    self.may_be_lost.add(ask)
             self.num_lost = len(self.account.asks)
             yield
 

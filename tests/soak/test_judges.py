@@ -2,12 +2,19 @@
 
 import asyncio
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from bot import replies
+from sandbox.model import Draft
+from sandbox.redis_server import RedisServer
+from tests.end_to_end.stack import Stack
+from tests.faults.account import Account
 from tests.soak import logs
 from tests.soak.readings import MAX_GROWTH_MIB, MAX_POOLED, MAX_TASKS_MORE, Reading, leaks
 from tests.soak.soak import end
+from tests.soak.verdict import is_explained
 
 CALM = Reading(
     tasks=9,
@@ -75,3 +82,19 @@ async def test_people_who_could_not_go_on_fail_the_soak() -> None:
     await asyncio.wait([people])
     with pytest.raises(ExceptionGroup):
         await end(people)
+
+
+async def test_a_refusal_needs_a_fault_between_asking_and_refusal(
+    redis_server: RedisServer,
+) -> None:
+    async with Stack(redis_server, Path("none")) as stack:
+        ask = await Account(stack).mention(stack.sandbox.alice, "Is anybody there?")
+        world = stack.sandbox.world
+        refusal = world.post(world.bot, ask.event.channel, Draft(replies.REDIS_AWAY))
+        told_s = refusal.revisions[-1].at_s
+        assert is_explained(ask, refusal, [("redis_killed", told_s - 9, told_s)])
+        assert is_explained(ask, refusal, [("wire_lossy", told_s - 9, told_s + 9)])
+        assert not is_explained(ask, refusal, [])
+        assert not is_explained(ask, refusal, [("engine_killed", told_s - 9, told_s + 9)])
+        assert not is_explained(ask, refusal, [("redis_killed", told_s - 99, told_s - 90)])
+        assert not is_explained(ask, refusal, [("redis_killed", told_s + 1, told_s + 9)])

@@ -1,8 +1,8 @@
 """What became of everything: the count, and all that must not be. Changes nothing.
 
-Told to ask again may only be who asked before Redis last lost something; stopped, whose Stop was
-pressed; refused, with a sentence that the fault or the bounds explain; failed, whose job was lost
-with three engines, or whose verification no engine came for within its minute.
+Told to ask again may only be who had no end when Redis lost something; stopped, whose Stop was
+pressed; refused, with a sentence that a fault of that time or the bounds explain; failed, whose job
+was lost with three engines, or whose verification no engine came for within its minute.
 """
 
 import re
@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bot import replies
+from sandbox.model import Interaction, Message
 from tests.end_to_end.stack import WATERMARK_KEY
 from tests.faults.account import NEVER, Ask, Fate
 from tests.soak import logs
@@ -32,6 +33,17 @@ REFUSALS = (
     replies.no_such_model(()).rstrip("."),
 )
 
+WITHOUT_REDIS = (
+    *("redis_killed", "redis_frozen", "redis_down_for_long", "redis_cut", "redis_emptied"),
+    "wire_lossy",
+)
+EXPLAINED_BY = {replies.REDIS_AWAY: WITHOUT_REDIS, replies.REDIS_FULL: ("memory_full",)}
+"""The faults without which nobody may be told so."""
+AFTER_EFFECTS_S = 5.0
+"""For so long a program may take Redis for away that is there again."""
+
+Spells = Sequence[tuple[str, float, float]]
+
 
 @dataclass(slots=True)
 class Report:
@@ -50,12 +62,12 @@ class Report:
     wrong: list[str] = field(default_factory=list)
 
 
-async def judge(stage: Stage, crowd: Crowd, report: Report) -> None:
-    """Count, and note what is wrong."""
-    for index, ask in enumerate(stage.account.asks):
+async def judge(stage: Stage, crowd: Crowd, spells: Spells, report: Report) -> None:
+    """Count, and note what is wrong; `spells` tells which faults lasted from when to when."""
+    for ask in stage.account.asks:
         fate = await stage.account.fate(ask)
         report.fates[fate] += 1
-        why = await _wrong(stage, crowd, index, ask, fate)
+        why = _wrong(stage, crowd, spells, ask, fate)
         if why is not None:
             report.wrong.append(f"{why}: {await stage.account.describe(ask)}")
     _count_more(stage, report)
@@ -64,6 +76,9 @@ async def judge(stage: Stage, crowd: Crowd, report: Report) -> None:
     report.figures["presses without an answer"] = num_silent
     if num_silent:
         report.wrong.append(f"{num_silent} presses of a button had no answer")
+    strays = stage.account.strays()
+    report.figures["said to nobody"] = len(strays)
+    report.wrong += [f"said to nobody: {message.content[:80]!r}" for message in strays]
     left = await leftovers(stage.stack.redis)
     report.figures["keys left in Redis"] = len(left)
     report.wrong += [f"the key {key} is left in Redis" for key in left]
@@ -82,20 +97,33 @@ def _count_more(stage: Stage, report: Report) -> None:
     report.figures["jobs by attempts"] = dict(sorted(attempts.items()))
 
 
-async def _wrong(stage: Stage, crowd: Crowd, index: int, ask: Ask, fate: Fate) -> str | None:
-    record = stage.account.known(ask)
-    shown = [message.content for message in stage.account.messages(ask)]
+def _wrong(stage: Stage, crowd: Crowd, spells: Spells, ask: Ask, fate: Fate) -> str | None:
+    record, shown = stage.account.known(ask), stage.account.messages(ask)
     match fate:
-        case Fate.LOST if index >= stage.num_lost:
-            return "nothing was lost since it was asked"
+        case Fate.LOST if ask not in stage.may_be_lost:
+            return "it had its end before anything was lost"
         case Fate.STOPPED if ask.job_id not in crowd.stopped:
             return "nobody stopped it"
-        case Fate.REFUSED if not shown[0].startswith(REFUSALS):
+        case Fate.REFUSED if not shown[0].content.startswith(REFUSALS):
             return "not a refusal that may be"
+        case Fate.REFUSED if not is_explained(ask, shown[0], spells):
+            return "refused though no such fault was there"
         case Fate.ERROR:
             return None if _is_error_that_may_be(record) else "not an error that may be"
         case _:
             return fate.value if fate in NEVER else None
+
+
+def is_explained(ask: Ask, refusal: Message, spells: Spells) -> bool:
+    """Say whether a fault that explains a refusal was there between the asking and the refusal."""
+    causes = EXPLAINED_BY.get(refusal.content)
+    event = ask.event
+    asked_s = event.created_s if isinstance(event, Interaction) else event.revisions[0].at_s
+    told_s = refusal.revisions[-1].at_s
+    return causes is None or any(
+        name in causes and began_s < told_s and asked_s < ended_s + AFTER_EFFECTS_S
+        for name, began_s, ended_s in spells
+    )
 
 
 def _is_error_that_may_be(record: JobRecord | None) -> bool:
@@ -146,12 +174,16 @@ def _judge_endings(stage: Stage, found: Mapping[str, str], report: Report) -> No
     }
     asks = account.asks[stage.num_lost :]
     records = [record for ask in asks if (record := account.known(ask)) and record.outcome]
+    if not engines:
+        report.wrong.append("no log of an engine that ended well was found")
     for name, log in engines.items():
         own = [record.job.job_id for record in records if record.engine == name]
         _note_lines(f"engine {name}", logs.endings(log, own), report)
     shown = account.asks[max(stage.num_lost, stage.num_before_this_bot) :]
     own = [ask.job_id for ask in shown if (record := account.known(ask)) and record.message_ids]
     bots = "\n".join(log for name, log in found.items() if "bot" in name)
+    if not own:
+        report.wrong.append("no reply was found whose end the bot should have logged")
     _note_lines("bot", logs.endings(bots, own), report)
 
 

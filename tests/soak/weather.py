@@ -64,12 +64,14 @@ class Weather:
 
     Attributes:
         counts: how often each has struck.
+        spells: which fault lasted from when to when, by the monotonic clock.
     """
 
     def __init__(self, stage: Stage, say: Callable[[str], None]) -> None:
         self._stage = stage
         self._say = say
         self.counts: Counter[str] = Counter()
+        self.spells: list[tuple[str, float, float]] = []
 
     async def storm(self, lasts_s: float, *, spares_programs: bool) -> None:
         """Let faults strike until the time is up; those that have begun come to their end."""
@@ -87,7 +89,9 @@ class Weather:
                 return
             self.counts[fault.__name__] += 1
             self._say(fault.__name__.replace("_", " "))
+            began_s = time.monotonic()
             await fault(self._stage)
+            self.spells.append((fault.__name__, began_s, time.monotonic()))
 
 
 def _in_turn(faults: Sequence[Fault], chance: random.Random) -> Iterator[Fault]:

@@ -7,6 +7,7 @@ from typing import Any, cast
 from redis.asyncio import Redis
 
 from wire.jobs import Done, Failed, FinishReason, Job, Usage
+from wire.keys import DAY_S, RECORD_TTL_S
 from wire.queue import Bounds, Claimed, JobQueue, JobRecord, Progress
 
 BOT = "bot"
@@ -18,7 +19,9 @@ ROOMY = Bounds(max_waiting=10_000, max_unfinished_per_user=10_000)
 PREFIX = "{ovid:0}"
 # What may be left when all jobs have ended and their last words are shown.
 LASTING = ("engines", "models", "marks", "clock", "bell", "dead")
-EXPIRING = ("job", "text", "events")
+LONGEST_DEADLINE_S = 900
+EXPIRING = {"job": RECORD_TTL_S, "text": RECORD_TTL_S + LONGEST_DEADLINE_S, "events": DAY_S}
+"""And for how many seconds at most: a text whose job is lost stays as long as if it were not."""
 
 
 def make_job(job_id: str, user_id: str = "ann", **fields: Any) -> Job:
@@ -124,10 +127,10 @@ async def silence(redis: Redis, engine: str) -> None:
 async def leftovers(redis: Redis) -> list[str]:
     """Name the keys that should not be there once all jobs have ended and are shown."""
     found = []
-    for key in await redis.keys(f"{PREFIX}:*"):
+    for key in await redis.keys("*"):
         name = cast("bytes", key).decode().removeprefix(f"{PREFIX}:")
         kind = name.partition(":")[0]
-        expires = await redis.ttl(key) > 0
-        if not (kind in LASTING or (kind in EXPIRING and expires)):
+        expires = 0 < await redis.ttl(key) <= EXPIRING.get(kind, 0)
+        if not (kind in LASTING or expires):
             found.append(name)
     return sorted(found)
