@@ -64,6 +64,15 @@ values = st.one_of(
     st.sampled_from((0, 1, 0.5, 1023, 1024, 2.0, 50257, 2**53 - 1, "124M", "x" * 6001, "\ud800")),
 )
 
+IN_TYPE: dict[int, st.SearchStrategy[Any]] = {
+    STRING: st.one_of(ANY_TEXT, st.sampled_from(("124M", "x" * 6001))),
+    INTEGER: st.one_of(
+        st.integers(0, 1100), st.sampled_from((-1, 50257, 50258, 2**53 - 1, 2**63, -(2**63)))
+    ),
+    NUMBER: st.one_of(st.floats(-1.0, 3.0), st.sampled_from((0, 1, 2.0, 1e308))),
+    ATTACHMENT: st.just("5"),
+}
+
 
 def _option(name: str, value: Any, kind: int | None, *, is_focused: bool) -> dict[str, Any]:
     option = {"name": name, "type": TYPES.get(name, STRING) if kind is None else kind}
@@ -80,6 +89,26 @@ options = st.builds(
 resolved = st.sampled_from(
     ({}, {"attachments": {"5": FILE}}, {"messages": {"4": MESSAGE}, "users": USERS}, {"users": {}})
 )
+
+
+def _calls(command: str, *names: str) -> st.SearchStrategy[dict[str, Any]]:
+    """Call a command with values of the types that it asks for, as Discord sees to."""
+    given = st.sampled_from(names).flatmap(
+        lambda name: st.builds(
+            _option, st.just(name), IN_TYPE[TYPES[name]], st.none(), is_focused=st.booleans()
+        )
+    )
+    return st.fixed_dictionaries(
+        {
+            "id": st.just("7"),
+            "name": st.just(command),
+            "type": st.just(1),
+            "options": st.lists(given, max_size=5, unique_by=lambda option: str(option["name"])),
+            "resolved": st.just({"attachments": {"5": FILE}}),
+        }
+    )
+
+
 commands = st.fixed_dictionaries(
     {
         "id": st.just("7"),
@@ -98,7 +127,11 @@ menus = st.fixed_dictionaries(
     }
 )
 CASES = st.tuples(
-    changed(st.one_of(commands, menus), "name", "type").map(json.dumps),
+    st.one_of(
+        _calls("generate", "prompt", "length", "temperature", "top_k", "top_p", "seed", "model"),
+        _calls("verify", "text", "file"),
+        changed(st.one_of(commands, menus), "name", "type"),
+    ).map(json.dumps),
     st.sampled_from((COMMAND, COMMAND, COMMAND, AUTOCOMPLETE)),
     st.booleans(),
 )
