@@ -268,6 +268,9 @@ class BotClient(discord.AutoShardedClient):
             is_answered = await self._queue.snapshot(job_id_of(origin)) is not None
         except RedisError:
             is_answered = False
+        except ValueError:
+            # A bot of another version has written it.
+            is_answered = True
         if not is_answered:
             await self._receive(origin, "generate", Reception("too_late", replies.TOO_LATE))
 

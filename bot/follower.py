@@ -210,7 +210,7 @@ class Follower:
         if job_id in self._live or job_id in self._submitting:
             return
         # What is done here was shown just now, or Redis has lost that it was.
-        if job_id in self._done or job_id in self._disowned:
+        if job_id in self._done:
             await self._close(job_id)
             return
         try:
@@ -219,7 +219,10 @@ class Follower:
         except ValueError:
             _log.warning("job=%s: a bot of another version wrote it", job_id)
             record, origin = None, origin_of_lost_job(job_id)
-        if origin is None:
+        # One that is shown already was taken in by another bot of this name.
+        if job_id in self._disowned and not (record and record.message_ids):
+            await self._close(job_id)
+        elif origin is None:
             await self._close(job_id)
             self._log_end(job_id, Ending("lost", "no_place_to_tell"))
         elif self._crashes[job_id] < MAX_CRASHES:

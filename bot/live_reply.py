@@ -7,7 +7,6 @@ depends on having seen what happened in between. Owns the reply's editor; knows 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from typing import TypeVar
 
 from redis.exceptions import RedisError
@@ -146,8 +145,7 @@ class LiveReply:
             self._must_search = False
         if self._editor.message_ids:
             async with self._pace.turn(self.origin.channel_id):
-                view = await self._look()
-                await self._editor.show(view)
+                view = await self._show(await self._look())
         else:
             view = await self._look()
             patience_left_s = PATIENCE_S - self._age_s
@@ -161,6 +159,19 @@ class LiveReply:
         outcome = self._record.outcome if self._record else None
         self._log_end(Ending.of(outcome) if outcome else Ending("forgotten", "lost_by_redis"))
         return None
+
+    async def _show(self, view: View) -> View:
+        """Make the messages look like a view, and return the one that they look like now."""
+        try:
+            await self._editor.show(view)
+        except GoneError:
+            # Another bot of this name may have shown the end meanwhile, which needs fewer parts.
+            last = await self._look()
+            if view.is_final or not last.is_final:
+                raise
+            await self._editor.show(last)
+            return last
+        return view
 
     def _note_first_text(self) -> None:
         if self._shows_text or not (self._record and self._record.text):
@@ -176,10 +187,14 @@ class LiveReply:
     async def _look(self) -> View:
         self._news.clear()
         record = await self._queue.snapshot(self.job_id)
+        if record is None and self._record is not None and self._record.outcome is not None:
+            # What was read to its end needs no record any more.
+            record = self._record
         if record is None:
-            self._record = None if self._record is None else replace(self._record, outcome=None)
             return view_of_forgotten(self._record, self.origin, self._note)
         self._record = record
+        # Another bot of this name may have posted some.
+        self._editor.adopt(record.message_ids)
         waits = record.state is JobState.WAITING
         place = await self._queue.place(self.job_id) if waits else None
         return view_of(

@@ -38,6 +38,7 @@ class MessageEditor:
         self._noted = tuple(message_ids)
         self._message_ids = list(message_ids)
         self._shown: list[_Shown | None] = [None] * len(self._message_ids)
+        self._newest_id = max(self._message_ids, default=0)
         self._may_have_posted = False
 
     @property
@@ -46,12 +47,10 @@ class MessageEditor:
         return tuple(self._message_ids)
 
     def adopt(self, found: Sequence[int]) -> None:
-        """Learn of messages of this reply that nobody noted: those younger than all known."""
-        newest = max(self._message_ids, default=0)
+        """Learn of messages that were posted elsewhere: those younger than all that were known."""
         for message_id in sorted(found):
-            if message_id > newest:
-                self._message_ids.append(message_id)
-                self._shown.append(None)
+            if message_id > self._newest_id:
+                self._append(message_id, None)
 
     async def show(self, view: View) -> None:
         """Edit, post and delete until the messages look like the view.
@@ -83,8 +82,7 @@ class MessageEditor:
     async def _show_part(self, part: int, shown: _Shown) -> None:
         if part == len(self._message_ids):
             posted = await self._post(part, shown)
-            self._message_ids.append(posted.message_id)
-            self._shown.append(shown if posted.is_as_sent else None)
+            self._append(posted.message_id, shown if posted.is_as_sent else None)
             await self._note_messages()
         if self._shown[part] != shown:
             await self._pace.before_edit(self._surface.channel_id)
@@ -98,6 +96,11 @@ class MessageEditor:
         except UnreachableError:
             self._may_have_posted = True
             raise
+
+    def _append(self, message_id: int, shown: _Shown | None) -> None:
+        self._message_ids.append(message_id)
+        self._shown.append(shown)
+        self._newest_id = max(self._newest_id, message_id)
 
     async def _look_for_lost_post(self) -> None:
         # By the time that Discord can be reached again it may have forgotten the post's nonce.

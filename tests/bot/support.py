@@ -3,6 +3,7 @@
 import asyncio
 import re
 import sys
+import time
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -32,6 +33,15 @@ DEADLINE_S = 60.0
 ROOMY = Bounds(max_waiting=200, max_unfinished_per_user=50)
 QUICK = 0.02
 """Seconds between edits in tests that are not about them."""
+
+
+class Clock:
+    """The sandbox's, which can be put forward."""
+
+    passed_s = 0.0
+
+    def __call__(self) -> float:
+        return time.monotonic() + self.passed_s
 
 
 @asynccontextmanager

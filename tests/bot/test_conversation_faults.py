@@ -246,3 +246,24 @@ async def test_the_log_of_a_whole_conversation_holds_no_word_of_it_and_no_secret
         json.loads(second.origin)["token"],
     ):
         assert secret not in log
+
+
+async def test_a_text_that_was_read_to_its_end_is_shown_though_redis_has_lost_it_since(
+    sandbox: Sandbox, bot: BotClient, engine: Engine, redis: Redis, queue: JobQueue
+):
+    asked = await ask(sandbox)
+    job = await engine.take()
+    await engine.write(job, " upon")
+    reply = await sandbox.wait_for_reply(asked)
+    sandbox.faults.cut("PATCH *", times=9999)
+    await engine.end(job, " a time")
+    assert bot._follower
+    live = bot._follower._live[job.job_id]
+    await until(lambda: live._record and live._record.outcome)
+    await redis.delete(f"{{ovid:0}}:job:{job.job_id}", f"{{ovid:0}}:text:{job.job_id}")
+    num_before = len(sandbox.recorder)
+    # By then it has looked again.
+    await until(lambda: len(sandbox.recorder) >= num_before + 2)
+    sandbox.faults.clear()
+    await until_over(queue, bot)
+    assert reply.content == f"{LABEL}\n upon a time"
