@@ -5,6 +5,7 @@ Each becomes a plain request for `Intake`; a refusal becomes a message. No logic
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -26,8 +27,8 @@ MAX_OPTION_INT = 2**53 - 1
 """Discord's integers are JSON numbers, exact up to here."""
 ALREADY_ANSWERED = 40060
 DEFER_TRIES = 3
-SAY_TRIES = 5
-SAY_RETRY_S = 0.5
+SAY_FOR_S = 600.0
+SAY_RETRY_MIN_S, SAY_RETRY_MAX_S = 0.5, 10.0
 MAX_NAME_CHARS = 64
 DEFAULTS = SamplingParams()
 
@@ -99,21 +100,27 @@ def request_of(message: discord.Message, bot_id: int) -> tuple[MessageOrigin, st
 
 
 async def insist(say: Callable[[], Awaitable[None]], job_id: str) -> None:
-    """Say something that may be said twice without harm; a few tries, then the log.
+    """Say something that may be said twice without harm, for ten minutes if need be.
 
     Raises:
         DeniedError: The bot may not write there.
     """
-    for attempt in range(SAY_TRIES):
+    give_up_at_s = time.monotonic() + SAY_FOR_S
+    pause_s = SAY_RETRY_MIN_S
+    while True:
         try:
             await say()
         except GoneError:
             return
         except UnreachableError as error:
+            if time.monotonic() > give_up_at_s:
+                _log.warning("job=%s: a sentence could not be said: %s", job_id, error)
+                return
             _log.info("job=%s: a sentence could not be said yet: %s", job_id, error)
-            await asyncio.sleep(SAY_RETRY_S * 2**attempt)
         else:
             return
+        await asyncio.sleep(pause_s)
+        pause_s = min(2 * pause_s, SAY_RETRY_MAX_S)
 
 
 def generate_command(

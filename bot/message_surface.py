@@ -35,6 +35,7 @@ class MessageSurface(Surface):
         self._client = client
         self._origin = origin
         self._job_id = job_id
+        self._may_have_refused = False
         self._channel = client.get_partial_messageable(origin.channel_id)
         self._asked_id = origin.message_id if origin.kind == "message" else origin.interaction_id
 
@@ -68,6 +69,10 @@ class MessageSurface(Surface):
 
     @override
     async def refuse(self, sentence: str) -> None:
+        # Discord may have forgotten the nonce of a refusal whose answer was lost.
+        if self._may_have_refused and self._origin.kind == "message" and await self.find():
+            return
+        self._may_have_refused = True
         await self._post(REFUSAL, sentence, None)
 
     @override

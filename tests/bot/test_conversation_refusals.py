@@ -6,11 +6,22 @@ from bot import replies
 from bot.client import BotClient
 from sandbox.redis_server import RedisServer
 from sandbox.server import Sandbox
-from tests.bot.support import LABEL, Engine, running_bot, until_is, until_over, until_says
+from tests.bot.support import (
+    LABEL,
+    Clock,
+    Engine,
+    running_bot,
+    until,
+    until_is,
+    until_over,
+    until_says,
+)
 from tests.wire.support import lapse
 from wire.connection import connect
 from wire.jobs import ErrorCode
 from wire.queue import Bounds, JobQueue
+
+POST = "POST /channels/{channel_id}/messages"
 
 
 async def test_a_full_line_refuses_with_its_length(sandbox: Sandbox, redis_url: str):
@@ -183,3 +194,30 @@ async def test_where_the_bot_may_not_write_the_person_is_told_in_private_once(
     assert await engine.write(job, "") == 2
     assert sandbox.bot_messages(sandbox.general) == []
     assert len(sandbox.bot_messages(sandbox.dm(sandbox.bob))) == 1
+
+
+@pytest.mark.parametrize("is_done", [False, True], ids=["not-said", "said-unheard"])
+async def test_a_refusal_is_said_once_however_long_discord_is_away(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch, *, is_done: bool
+):
+    monkeypatch.setattr("bot.commands.SAY_RETRY_MAX_S", 0.01)
+    clock = Clock()
+    async with (
+        Sandbox(limits={}, clock=clock) as sandbox,
+        running_bot(sandbox, redis_url, bounds=Bounds(1, 10)) as bot,
+    ):
+        mention = sandbox.bot_user.mention
+        first = await sandbox.say(sandbox.alice, sandbox.general, f"{mention} one")
+        taken = await sandbox.wait_for_reply(first)
+        if is_done:
+            sandbox.faults.lose(POST)
+        sandbox.faults.cut("*", times=9999)
+        num_before = len(sandbox.recorder)
+        await sandbox.say(sandbox.bob, sandbox.general, f"{mention} two")
+        await until(lambda: len(sandbox.recorder) >= num_before + 12)
+        clock.passed_s = 400.0  # by then Discord has forgotten the nonce
+        sandbox.faults.clear()
+        await until(lambda: not bot._asking)
+        [_, refusal] = sandbox.bot_messages(sandbox.general)
+        assert refusal.content == replies.line_is_full(1)
+        assert taken.content != refusal.content
