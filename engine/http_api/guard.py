@@ -4,6 +4,7 @@ A log line says which route, which status, how many tokens and how long; never a
 or a token of the caller's.
 """
 
+import asyncio
 import hmac
 import logging
 import secrets
@@ -37,6 +38,11 @@ async def answer_and_log(request: web.Request, handler: Handler) -> web.StreamRe
             response = await _answer(request, handler)
             status = response.status
             return response
+        except asyncio.CancelledError:
+            # Then the server did not wait for it, as a rule, and not the caller.
+            if door.closing.is_set():
+                status = _note(request, stopping()).status
+            raise
         finally:
             _log(request, status, time.monotonic() - began_s)
 
@@ -47,10 +53,13 @@ async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
     except ConnectionError:
         raise
     except Exception as error:  # noqa: BLE001 - the last resort; `translate` logs it
-        refusal = translate(error)
-        if summary_key in request:
-            request[summary_key].error_code = refusal.code
-        return refusal.response()
+        return _note(request, translate(error)).response()
+
+
+def _note(request: web.Request, refusal: ApiError) -> ApiError:
+    if summary_key in request:
+        request[summary_key].error_code = refusal.code
+    return refusal
 
 
 async def name_request(request: web.Request, response: web.StreamResponse) -> None:

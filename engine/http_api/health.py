@@ -72,8 +72,12 @@ class EngineHealth:
 
     @property
     def is_well(self) -> bool:
-        """Return whether the program itself works, be its surroundings as they may."""
-        return self._pool.is_alive and (self._jobs is None or not self._jobs.has_ended)
+        """Return whether the program itself works, be its surroundings as they may.
+
+        A worker that was told to stop may end while HTTP callers still have their time of grace.
+        """
+        has_broken_off = self._jobs is not None and self._jobs.has_ended and not self._stop.is_set()
+        return self._pool.is_alive and not has_broken_off
 
     @property
     def is_ready(self) -> bool:

@@ -136,6 +136,16 @@ async def test_an_engine_that_was_told_to_stop_is_well_but_not_ready(redis):
         assert (status, said["running"]) == (503, 1)
 
 
+async def test_a_worker_that_ended_because_it_was_told_to_is_well_while_http_has_its_grace(redis):
+    async with serving(JobQueue(redis), forever_a) as running, watched(running) as url:
+        await until_ready(url)
+        running.stop.set()
+        async with asyncio.timeout(DEADLINE_S):
+            await running.task
+        assert (await get(f"{url}/healthz"))[0] == 200
+        assert (await report(url))[0] == 503
+
+
 async def test_a_model_that_is_not_loaded_yet_is_said_to_be_loading(models: Path):
     pool = make_pool(models, FakeLoader({"tiny": forever_a}), "tiny")
     health = EngineHealth(pool, EngineMetrics())

@@ -171,6 +171,25 @@ async def test_at_shutdown_what_outlasts_the_grace_time_is_told_so(models: Path)
         await until_idle(engine)
 
 
+async def test_what_the_server_breaks_off_is_not_said_to_have_left(
+    models: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    caplog.set_level("INFO")
+    monkeypatch.setattr("engine.http_api.server.FAREWELL_S", 0.05)
+    head = "POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    async with serving(models, load=fake()) as served:
+        _, writer = await asyncio.open_connection("127.0.0.1", served.port)
+        writer.write(f'{head}Content-Length: 100\r\n\r\n{{"prompt"'.encode())
+        await writer.drain()
+        # By then the server has the first half.
+        assert (await served.post("/v1/tokenize", text="x"))[0] == 200
+        await stopped(served)
+        writer.close()
+    [told] = [line for line in caplog.messages if line.startswith("job=")]
+    assert " ending=failed reason=shutting_down " in told
+    assert " status=503 " in f"{told} "
+
+
 async def test_a_server_on_its_way_down_takes_nothing_new(models: Path):
     async with serving(models, load=fake(), grace_s=DEADLINE_S) as served:
         writer = await asked(served)
