@@ -15,7 +15,6 @@ import asyncio
 import contextlib
 import io
 import logging
-import os
 import sys
 import time
 import traceback
@@ -38,6 +37,7 @@ from bot.settings import TOKEN_PAGE, BadSettingsError, BotSettings, load_setting
 from bot.supervise import Pauses
 from wire.connection import connect, hide_password
 from wire.findings import EXIT_STATUS, exit_status
+from wire.listening import cannot_listen
 from wire.log_lines import LogFormat, set_up_logging
 from wire.queue import Bounds, JobQueue
 
@@ -232,10 +232,7 @@ async def _serve_health(
         try:
             await stack.enter_async_context(health_server(health, metrics, host, port))
         except (OSError, UnicodeError) as error:
-            # The loop's own words name the address once more.
-            number = error.errno if isinstance(error, OSError) else None
-            reason = os.strerror(number) if number and number > 0 else f"{error}"
-            msg = f"OVID_BOT_HEALTH_PORT: nobody can listen at {host}, port {port}: {reason}."
+            msg = f"OVID_BOT_HEALTH_PORT: {cannot_listen(host, f'port {port}', error)}"
             raise StartError(msg) from None
         yield
 

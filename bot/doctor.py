@@ -1,10 +1,11 @@
-"""Looks for what keeps the bot from answering: settings, Discord, Redis, engines, clocks.
+"""Looks for what keeps the bot from answering: settings, Discord, Redis, engines, clocks, port.
 
-Owns what is asked of Discord. What Redis is asked stands in `wire.checkup`, how a finding is said
-in `wire.findings`. Changes nothing, and shows no token.
+Owns what is asked of Discord. What Redis is asked stands in `wire.checkup`, what of a port in
+`wire.listening`, how a finding is said in `wire.findings`. Changes nothing, and shows no token.
 """
 
 import asyncio
+import contextlib
 import importlib.metadata
 import platform
 import time
@@ -22,6 +23,7 @@ from bot.doctor_channels import look_into
 from bot.settings import TOKEN_PAGE, BadSettingsError, BotSettings, load_settings
 from wire.checkup import Clock, check_queue, compare_clocks
 from wire.findings import Finding, fault, few, note, ok, warn, within
+from wire.listening import check_port
 
 DISCORD_LIMIT_S = 6.0
 """What all that is asked of Discord may take."""
@@ -52,7 +54,7 @@ async def examine() -> list[Finding]:
         within(DISCORD_LIMIT_S, discord_late, check_discord(settings)),
         check_queue(settings.redis_url.get_secret_value(), engine_expected=True),
     )
-    return [_versions(), *at_discord, *in_queue]
+    return [_versions(), *at_discord, *in_queue, *_check_health_port(settings)]
 
 
 async def check_discord(settings: BotSettings, now_s: Clock = time.time) -> AsyncIterator[Finding]:
@@ -223,6 +225,13 @@ class _DiscordsClock:
         """Say whether it agrees with this machine's, if a date came."""
         if self._heard is not None:
             yield compare_clocks("Discord", *self._heard)
+
+
+def _check_health_port(settings: BotSettings) -> Iterator[Finding]:
+    host, port = settings.bot_health_host, settings.bot_health_port
+    if port:
+        with contextlib.ExitStack() as opened:
+            yield check_port(opened, "health", "OVID_BOT_HEALTH", host, port, who="a bot")
 
 
 def _words(error: Exception) -> str:

@@ -5,10 +5,8 @@ Loads no weights and makes no key. What Redis is asked stands in `wire.checkup`.
 
 import asyncio
 import contextlib
-import errno
 import os
 import platform
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,6 +23,7 @@ from engine.loading import check_memory, find_model, model_folders, pick_device,
 from engine.memory import MIB, available_bytes
 from wire.checkup import check_queue
 from wire.findings import Finding, exit_status, fault, note, ok, warn
+from wire.listening import check_port
 
 
 class Doctor(Serve):
@@ -140,29 +139,13 @@ def _check_doors(settings: Serve) -> Iterator[Finding]:
             said = f"uploads cannot be kept in {settings.models}"
             yield fault("http", said, f"Let {above} be a folder that can be written to.")
     with contextlib.ExitStack() as opened:
-        if settings.http_port:
-            yield _check_port(opened, "http", settings.http_host, settings.http_port)
-        if settings.health_port:
-            yield _check_port(opened, "health", settings.health_host, settings.health_port)
-
-
-def _check_port(opened: contextlib.ExitStack, door: str, host: str, port: int) -> Finding:
-    setting = f"OVID_{door.upper()}"
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except (OSError, UnicodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        return fault(door, f"{host} is no address: {reason}", f"Correct {setting}_HOST.")
-    family, _, _, _, address = found[0]
-    try:
-        opened.enter_context(socket.create_server(address, family=family))
-    except OSError as error:
-        said = f"port {port} at {host} cannot be had: {os.strerror(error.errno or 0)}"
-        if error.errno == errno.EADDRINUSE:
-            remedy = f"Take another {setting}_PORT, unless an engine serves there now."
-            return warn(door, said, remedy)
-        return fault(door, said, f"Correct {setting}_HOST or {setting}_PORT.")
-    return ok(door, f"port {port} at {host} is free")
+        for door, host, port in (
+            ("http", settings.http_host, settings.http_port),
+            ("health", settings.health_host, settings.health_port),
+        ):
+            if port:
+                setting = f"OVID_{door.upper()}"
+                yield check_port(opened, door, setting, host, port, who="an engine")
 
 
 def _said(error: Exception) -> str:

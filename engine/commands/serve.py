@@ -23,6 +23,7 @@ from engine.verifier import Verifier
 from engine.watermark import WatermarkKey
 from engine.worker import STEP_LOOP_DIED, Worker
 from wire.connection import connect, hide_password
+from wire.listening import cannot_listen
 from wire.log_lines import LogFormat, set_up_logging
 from wire.queue import JobQueue
 
@@ -228,11 +229,7 @@ async def _health(
             try:
                 await stack.enter_async_context(health_server(health, host, port))
             except (OSError, UnicodeError) as error:
-                # The loop's own words name the address once more.
-                number = error.errno if isinstance(error, OSError) else None
-                reason = os.strerror(number) if number and number > 0 else f"{error}"
-                msg = f"nobody can listen at {host}, health port {port}: {reason}."
-                raise OSError(msg) from None
+                raise OSError(cannot_listen(host, f"health port {port}", error)) from None
         yield health
 
 

@@ -20,6 +20,7 @@ from engine.locks import alone_in
 from engine.metrics import EngineMetrics
 from engine.model_pool import ModelPool
 from engine.verifier import Verifier
+from wire.listening import cannot_listen, place_of
 
 log = logging.getLogger(__name__)
 
@@ -141,10 +142,7 @@ def _app(door: Door, engine_health: EngineHealth) -> web.Application:
 
 def _listen(options: HttpOptions) -> socket.socket:
     try:
-        found = socket.getaddrinfo(
-            options.host, options.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )
-        family, kind, protocol, _, address = found[0]
+        family, kind, protocol, address = place_of(options.host, options.port)
         with contextlib.ExitStack() as failing:
             listening = failing.enter_context(socket.socket(family, kind, protocol))
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -153,8 +151,7 @@ def _listen(options: HttpOptions) -> socket.socket:
             listening.bind(address)
             failing.pop_all()
     except (OSError, UnicodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        msg = f"nobody can listen at {options.host}, HTTP port {options.port}: {reason}."
+        msg = cannot_listen(options.host, f"HTTP port {options.port}", error)
         raise OSError(msg) from None
     return listening
 

@@ -238,6 +238,29 @@ async def test_what_is_no_gateway_is_a_fault(settings, answer: object, said: str
     assert said in only(found, Level.FAULT)
 
 
+async def about_health(settings, port: int, host: str = "127.0.0.1") -> str:
+    settings(OVID_BOT_HEALTH_PORT=str(port), OVID_BOT_HEALTH_HOST=host)
+    [line] = [each.line() for each in await examine() if each.about == "health"]
+    return line
+
+
+async def test_a_health_port_is_free_or_a_warning(settings, closed_port: int):
+    free = f"ok    health: port {closed_port} at 127.0.0.1 is free."
+    assert await about_health(settings, closed_port) == free
+    with socket.create_server(("127.0.0.1", closed_port)):
+        assert await about_health(settings, closed_port) == (
+            f"warn  health: port {closed_port} at 127.0.0.1 cannot be had: Address already in use. "
+            "Take another OVID_BOT_HEALTH_PORT, unless a bot serves there now."
+        )
+
+
+@pytest.mark.parametrize("host", ["nö..x", "192.0.2.1"])
+async def test_a_health_host_that_is_not_this_machine_s_is_a_fault(settings, host: str):
+    line = await about_health(settings, 9, host)
+    assert line.startswith("FAULT health: ")
+    assert "Correct OVID_BOT_HEALTH_HOST" in line
+
+
 async def test_without_a_command_the_bot_runs_and_a_mangled_token_is_one_sentence(
     sandbox: Sandbox, redis_url: str, program
 ):

@@ -16,6 +16,7 @@ from redis.asyncio import Redis
 from engine.__main__ import main
 from engine.watermark import WatermarkKey
 from tests.engine.test_command_line import here
+from tests.threads import num_threads
 from wire.queue import JobQueue
 
 __all__ = ["here"]
@@ -58,9 +59,8 @@ def examine(models: Path, capsys: pytest.CaptureFixture[str]) -> Examine:
 @pytest.fixture
 def threads() -> Iterator[None]:
     """Puts back how many threads PyTorch has."""
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
+    with num_threads(torch.get_num_threads()):
+        yield
 
 
 def only(lines: list[str], level: str) -> str:
