@@ -1,5 +1,6 @@
 """What compose.yaml asks the programs, done without Docker."""
 
+import re
 import sys
 from asyncio import create_subprocess_exec
 from pathlib import Path
@@ -44,6 +45,13 @@ def test_each_program_is_asked_and_listens_where_it_is_asked(services: dict[str,
     assert 0 < int(service["environment"][setting]) < 65536
     assert service["healthcheck"]["test"][0] == "CMD"
     assert service["depends_on"]["redis"] == {"condition": "service_healthy"}
+
+
+def test_the_example_of_settings_names_each_that_compose_reads():
+    read = set(re.findall(r"\$\{(\w+)", COMPOSE.read_text(encoding="utf-8")))
+    example = COMPOSE.with_name(".env.example").read_text(encoding="utf-8")
+    assert "OVID_SLOTS" in read
+    assert read <= set(re.findall(r"^(?:# )?(\w+)=", example, re.MULTILINE))
 
 
 def test_the_bot_knows_every_setting_that_compose_gives_it(services: dict[str, Any]):
