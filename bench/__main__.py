@@ -1,4 +1,7 @@
-"""Owns `python -m bench`: measurements by name, or all that take minutes."""
+"""Owns `python -m bench`: measurements by name, or all that take minutes.
+
+Exit status: 0, 1 when a target was missed, 2 for a command line that makes no sense.
+"""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -8,7 +11,7 @@ from bench import codec_speed, engine_speed, install, reply_time, reproduction
 from bench.load import command as load
 from bench.watermark import command as watermark
 
-MEASUREMENTS: dict[str, Callable[[], None]] = {
+MEASUREMENTS: dict[str, Callable[[], bool | None]] = {
     "codec": codec_speed.measure,
     "engine": engine_speed.measure,
     "reply": reply_time.measure,
@@ -18,7 +21,7 @@ MEASUREMENTS: dict[str, Callable[[], None]] = {
     "watermark": watermark.measure,
 }
 
-WITH_OPTIONS: dict[str, Callable[[Sequence[str]], None]] = {
+WITH_OPTIONS: dict[str, Callable[[Sequence[str]], bool | None]] = {
     "load": load.measure,
     "watermark": watermark.measure,
 }
@@ -38,11 +41,10 @@ def main() -> int:
         print(f"no option {options[0]!r}: only {' and '.join(WITH_OPTIONS)} have options")
         return 2
     if options:
-        WITH_OPTIONS[names[0]](options)
-        return 0
-    for name in names:
-        MEASUREMENTS[name]()
-    return 0
+        are_met = [WITH_OPTIONS[names[0]](options)]
+    else:
+        are_met = [MEASUREMENTS[name]() for name in names]
+    return int(False in are_met)
 
 
 if __name__ == "__main__":

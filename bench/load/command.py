@@ -18,8 +18,8 @@ SCENARIOS: dict[str, Callable[[], Awaitable[list[Table]]]] = {
 }
 
 
-def measure(arguments: Sequence[str] = ()) -> None:
-    """Run the scenarios and print a table for each.
+def measure(arguments: Sequence[str] = ()) -> bool:
+    """Run the scenarios and print a table for each; return whether all targets were met.
 
     Args:
         arguments: options as on a command line.
@@ -34,6 +34,7 @@ def measure(arguments: Sequence[str] = ()) -> None:
     if options.json is not None:
         text = json.dumps(plain_data(tables), indent=1, ensure_ascii=False)
         options.json.write_text(f"{text}\n", encoding="utf-8")
+    return all(figure.is_met for table in tables for figure in table.figures)
 
 
 async def _tables(name: str) -> list[Table]:

@@ -1,7 +1,11 @@
 """The load's measurements: that what is counted in messages and times is what is said."""
 
+import sys
+
 import pytest
 
+from bench.__main__ import main
+from bench.load import command
 from bench.load.figures import Figure, Table, plain_data, spread
 from bench.load.streams import ages_s, seen
 from sandbox.model import Channel, Draft, Message, Revision, User
@@ -32,6 +36,19 @@ def test_what_misses_its_target_says_so_in_the_table_and_in_json():
     table = Table("Rush", [Figure("answers 429", 1, exactly=0), Figure("took", 2.5, "s")])
     assert "exactly 0    MISSED" in table.text()
     assert [each["met"] for each in plain_data([table])["Rush"]] == [False, True]
+
+
+@pytest.mark.parametrize(("value", "status"), [(0, 0), (1, 1)])
+@pytest.mark.parametrize("options", [[], ["--only", "rush"]])
+def test_a_missed_target_is_the_exit_status(
+    monkeypatch: pytest.MonkeyPatch, value: float, status: int, options: list[str]
+):
+    async def measure() -> list[Table]:
+        return [Table("Rush", [Figure("answers 429", value, exactly=0)]), Table("Empty")]
+
+    monkeypatch.setattr(command, "SCENARIOS", {"rush": measure})
+    monkeypatch.setattr(sys, "argv", ["bench", "load", *options])
+    assert main() == status
 
 
 def test_a_text_is_seen_when_a_revision_shows_it_whatever_is_escaped_or_cut_off_its_ends():
