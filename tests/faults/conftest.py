@@ -15,15 +15,14 @@ from sandbox.server import Sandbox
 from tests.end_to_end.conftest import DEMO
 from tests.end_to_end.stack import Stack
 from tests.faults.account import Account
+from tests.threads import num_threads
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _one_thread() -> Iterator[None]:
     """On busy cores the threads of one calculation wait for each other more than they compute."""
-    num_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(num_threads)
+    with num_threads(1):
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -7,8 +7,9 @@ takes whatever is sent and keeps it, and an engine that writes what a case says.
 import asyncio
 import itertools
 import logging
-from collections.abc import AsyncIterator, Iterable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from functools import partial
 from typing import Any
 from unittest.mock import patch
 
@@ -23,6 +24,7 @@ from bot.pace import Pace
 from bot.queue_watch import QueueWatch
 from sandbox.redis_server import RedisServer
 from tests.conftest import PATIENCE
+from tests.fuzz.door import Try
 from tests.fuzz.played_discord import BOT_ID, GUILD, MODEL, PROVENANCE, USAGE, Discord, Json
 from wire.connection import connect
 from wire.jobs import Done, FinishReason
@@ -54,6 +56,18 @@ def logged_errors() -> Iterator[list[str]]:
         yield errors.said
     finally:
         logging.getLogger().removeHandler(errors)
+
+
+@contextmanager
+def _errors_alone() -> Iterator[None]:
+    """Let the bot log no more than errors, for which alone anybody looks."""
+    log = logging.getLogger("bot")
+    before = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
 
 
 class UnreadableError(Exception):
@@ -160,7 +174,6 @@ class CutBot:
 @asynccontextmanager
 async def cut_bot() -> AsyncIterator[CutBot]:
     """Start a bot on a Redis of its own."""
-    logging.getLogger("bot").setLevel(logging.ERROR)
     async with (
         RedisServer() as server,
         connect(server.url + PATIENCE) as redis,
@@ -168,7 +181,7 @@ async def cut_bot() -> AsyncIterator[CutBot]:
     ):
         bounds, metrics = Bounds(10_000, 10_000), BotMetrics()
         client = BotClient(watch.queue, bounds, Pace(0.0), watch=watch, metrics=metrics)
-        with logged_errors() as errors:
+        with _errors_alone(), logged_errors() as errors:
             bot = CutBot(client, redis, errors)
             with (
                 patch.object(HTTPClient, "request", bot.discord.rest),
@@ -179,6 +192,23 @@ async def cut_bot() -> AsyncIterator[CutBot]:
                     yield bot
                 finally:
                     await client.close()
+
+
+def at_cut_bot(
+    attempt: Callable[[CutBot, Any], Awaitable[None]],
+) -> Callable[[], AbstractAsyncContextManager[Try]]:
+    """Make what opens a door to such a bot.
+
+    Args:
+        attempt: Tries one case.
+    """
+
+    @asynccontextmanager
+    async def opened() -> AsyncIterator[Try]:
+        async with cut_bot() as bot:
+            yield partial(attempt, bot)
+
+    return opened
 
 
 async def _log_in(client: BotClient) -> None:

@@ -122,13 +122,14 @@ class Discord:
         if "nonce" in body:
             earlier_id = self._posted.setdefault(body["nonce"], message_id)
             if earlier_id != message_id:
-                return _message(earlier_id, {"content": self.shown[earlier_id]})
+                return message(earlier_id, content=self.shown[earlier_id])
         if "message_reference" in body:
             self._asked[message_id] = str(body["message_reference"]["message_id"])
         key = f"{route.webhook_token} {last}" if last == "@original" else message_id
         if "content" in body:
             self._say(key, body)
-        return _message(message_id if message_id.isdigit() else "999", body)
+        shown = {name: body[name] for name in ("content", "components") if name in body}
+        return message(message_id if message_id.isdigit() else "999", **shown)
 
     def _say(self, key: str, body: Json) -> None:
         self.wrong += (f"{what}: {body!a}" for what in _wrong_in(body))
@@ -147,13 +148,14 @@ def _wrong_in(body: Json) -> Iterator[str]:
         yield "it is neither labelled nor a sentence of the bot's own"
 
 
-def _message(message_id: str, body: Json) -> Json:
+def message(message_id: str, **fields: Any) -> Json:
+    """Make a message of the bot, by its id; `fields` say what is different about it."""
     return {
         "id": message_id,
         "channel_id": str(CHANNEL_ID),
         "type": 0,
         "author": BOT_USER,
-        "content": body.get("content", ""),
+        "content": "",
         "timestamp": "2026-01-01T00:00:00+00:00",
         "edited_timestamp": None,
         "tts": False,
@@ -163,7 +165,8 @@ def _message(message_id: str, body: Json) -> Json:
         "mention_roles": [],
         "attachments": [],
         "embeds": [],
-        "components": body.get("components", []),
+        "components": [],
+        **fields,
     }
 
 

@@ -1,18 +1,15 @@
 """The door of buttons: any `custom_id`, most of them nearly one of ours, to a press's answer."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from functools import partial
 from typing import Any
 
 from hypothesis import strategies as st
 
 from bot.button import details_button
-from tests.fuzz.discord_cut import CutBot, cut_bot
-from tests.fuzz.door import Door, Try
+from tests.fuzz.discord_cut import CutBot, at_cut_bot
+from tests.fuzz.door import Door
 from tests.fuzz.interactions import COMPONENT, interaction
 from tests.fuzz.json_cases import ANY_TEXT
-from tests.fuzz.played_discord import BOT_USER, MODEL, PROVENANCE, USAGE
+from tests.fuzz.played_discord import MODEL, PROVENANCE, USAGE, message
 from tests.wire.support import make_job
 from wire.details import Details
 from wire.jobs import FinishReason, SamplingParams
@@ -63,43 +60,18 @@ async def _try(bot: CutBot, case: tuple[str, bool]) -> None:
     custom_id, in_guild = case[0] or "x", case[1]
     data: dict[str, Any] = {"custom_id": custom_id, "component_type": BUTTON, "values": ["x"]}
     pressed = interaction(bot, COMPONENT, data, in_guild=in_guild)
-    pressed["message"] = _message(custom_id)
+    button = {"type": BUTTON, "custom_id": custom_id, "style": 2, "label": "x"}
+    row = {"type": 1, "components": [button]}
+    pressed["message"] = message("6", channel_id="11", components=[row])
     await bot.hear("interaction_create", pressed)
     bot.check_posts()
     bot.check_logs()
     assert bot.discord.acknowledged == 1, "Discord would say: this interaction failed"
 
 
-def _message(custom_id: str) -> dict[str, Any]:
-    child = {"type": BUTTON, "custom_id": custom_id, "style": 2, "label": "x"}
-    return {
-        "id": "6",
-        "channel_id": "11",
-        "type": 0,
-        "author": BOT_USER,
-        "content": "",
-        "timestamp": "2026-01-01T00:00:00+00:00",
-        "edited_timestamp": None,
-        "tts": False,
-        "mention_everyone": False,
-        "pinned": False,
-        "mentions": [],
-        "mention_roles": [],
-        "attachments": [],
-        "embeds": [],
-        "components": [{"type": 1, "components": [child]}],
-    }
-
-
-@asynccontextmanager
-async def _opened() -> AsyncIterator[Try]:
-    async with cut_bot() as bot:
-        yield partial(_try, bot)
-
-
 ONCE_FAILED = (("again:m11.4:2", True), ("stop:", False), ("stop:v2:m11.4:2", True))
 """Buttons of other versions got no answer."""
-DOOR = Door("buttons", CASES, _opened, ONCE_FAILED)
+DOOR = Door("buttons", CASES, at_cut_bot(_try), ONCE_FAILED)
 
 
 def test_whatever_a_button_names_its_press_is_answered():

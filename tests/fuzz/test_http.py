@@ -25,6 +25,7 @@ from tests.fuzz.discord_cut import logged_errors
 from tests.fuzz.door import Door, Try
 from tests.fuzz.json_cases import ANY_JSON, ANY_TEXT, changed
 from tests.fuzz.raw_http import FRAMINGS, Answer, Sent, exchange, raw_request
+from tests.threads import num_threads
 
 SHAPE = ModelConfig(n_layer=1, n_head=1, n_embd=8, n_vocab=N_VOCAB, n_ctx=24)
 STALL_S = 0.05
@@ -245,8 +246,12 @@ def _unwarned() -> Iterator[None]:
 
 @asynccontextmanager
 async def _opened() -> AsyncIterator[Try]:
-    torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory() as folder, logged_errors() as errors, _unwarned():
+    with (
+        num_threads(1),
+        tempfile.TemporaryDirectory() as folder,
+        logged_errors() as errors,
+        _unwarned(),
+    ):
         models = Path(folder)
         write_vocabulary(models)
         save_model(make_model(SHAPE), models, models / "tiny", dtype=torch.float32)

@@ -4,16 +4,13 @@ A case is a MESSAGE_CREATE; an engine then writes the very words that the messag
 """
 
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from functools import partial
 from typing import Any
 
 from hypothesis import strategies as st
 
 from tests.bot.label_cases import FRAGMENTS
-from tests.fuzz.discord_cut import CutBot, UnreadableError, cut_bot
-from tests.fuzz.door import Door, Try
+from tests.fuzz.discord_cut import CutBot, UnreadableError, at_cut_bot
+from tests.fuzz.door import Door
 from tests.fuzz.json_cases import ANY_JSON, ANY_TEXT, changed
 from tests.fuzz.played_discord import (
     ASKER_ID,
@@ -154,13 +151,7 @@ def _asks(message: dict[str, Any]) -> bool:
     return is_private or any(each["id"] == str(BOT_ID) for each in message["mentions"])
 
 
-@asynccontextmanager
-async def _opened() -> AsyncIterator[Try]:
-    async with cut_bot() as bot:
-        yield partial(_try, bot)
-
-
-DOOR = Door("messages", CASES, _opened)
+DOOR = Door("messages", CASES, at_cut_bot(_try))
 
 
 def test_whatever_people_write_is_answered_once_with_its_label_and_no_ping():

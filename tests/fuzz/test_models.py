@@ -30,6 +30,7 @@ from tests.engine.models import CPU, make_model
 from tests.engine.support import N_VOCAB, make_params, write_vocabulary
 from tests.fuzz.door import Door, Try
 from tests.fuzz.json_cases import ANY_JSON, NUMBERS, change_json
+from tests.threads import num_threads
 
 SHAPE = ModelConfig(n_layer=1, n_head=1, n_embd=8, n_vocab=N_VOCAB, n_ctx=16)
 MAX_GROWTH_KIB = 256 * 1024
@@ -198,8 +199,7 @@ class _Loader:
 
 @asynccontextmanager
 async def _opened() -> AsyncIterator[Try]:
-    torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory() as folder:
+    with num_threads(1), tempfile.TemporaryDirectory() as folder:
         yield _Loader(Path(folder)).attempt
 
 

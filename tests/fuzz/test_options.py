@@ -5,19 +5,16 @@ and commands that are none of ours. Files in it lie where nobody answers.
 """
 
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from functools import partial
 from typing import Any
 
 from hypothesis import strategies as st
 
 from bot.verify_commands import MENU_NAME
-from tests.fuzz.discord_cut import CutBot, cut_bot
-from tests.fuzz.door import Door, Try
+from tests.fuzz.discord_cut import CutBot, at_cut_bot
+from tests.fuzz.door import Door
 from tests.fuzz.interactions import AUTOCOMPLETE, COMMAND, interaction
 from tests.fuzz.json_cases import ANY_JSON, ANY_TEXT, NUMBERS, changed
-from tests.fuzz.played_discord import ASKER_ID, CHANNEL_ID, USER
+from tests.fuzz.played_discord import ASKER_ID, USER, message
 
 NOBODYS = "http://127.0.0.1:9/x"
 STRING, INTEGER, ATTACHMENT, NUMBER = 3, 4, 11, 10
@@ -41,23 +38,7 @@ FILE: dict[str, Any] = {
     "content_type": "text/plain",
 }
 USERS = {str(ASKER_ID): {**USER, "id": str(ASKER_ID)}}
-MESSAGE: dict[str, Any] = {
-    "id": "4",
-    "channel_id": str(CHANNEL_ID),
-    "type": 0,
-    "author": USERS[str(ASKER_ID)],
-    "content": "words",
-    "timestamp": "2026-01-01T00:00:00+00:00",
-    "edited_timestamp": None,
-    "tts": False,
-    "mention_everyone": False,
-    "pinned": False,
-    "mentions": [],
-    "mention_roles": [],
-    "attachments": [FILE],
-    "embeds": [],
-    "components": [],
-}
+MESSAGE = message("4", author=USERS[str(ASKER_ID)], content="words", attachments=[FILE])
 
 values = st.one_of(
     *(ANY_JSON, NUMBERS, ANY_TEXT, st.just("5")),
@@ -163,12 +144,6 @@ def _has_its_types(data: dict[str, Any]) -> bool:
     )
 
 
-@asynccontextmanager
-async def _opened() -> AsyncIterator[Try]:
-    async with cut_bot() as bot:
-        yield partial(_try, bot)
-
-
 _NOT_THERE = _option("file", "5", None, is_focused=False)
 _NO_ID = _option("file", "", None, is_focused=True)
 _NO_URL = MESSAGE | {"attachments": [{"id": "5", "filename": "a.txt", "size": 3}]}
@@ -191,7 +166,7 @@ ONCE_FAILED = (
     ),
 )
 """What the library cannot read ended without an answer."""
-DOOR = Door("options", CASES, _opened, ONCE_FAILED)
+DOOR = Door("options", CASES, at_cut_bot(_try), ONCE_FAILED)
 
 
 def test_whatever_is_given_to_a_command_is_answered():

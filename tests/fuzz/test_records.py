@@ -179,7 +179,7 @@ class _Lane:
                 await follower._adopt(job_id)
 
         async def hints() -> None:
-            await queue.hints(str(BOT_ID), await queue.last_hint_id(str(BOT_ID)), 0)
+            await queue.hints(str(BOT_ID), await queue.follow(str(BOT_ID)), 0)
             await queue.hints(str(BOT_ID), "0-0", 0)
 
         async def beat() -> None:
