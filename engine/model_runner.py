@@ -21,7 +21,7 @@ from engine.watermark import CONTEXT_TOKENS, WatermarkKey, subkey_of
 SCORED_AT_ONCE = 32
 """Prompt tokens whose logits are held at once: 6 MiB of float32 for GPT-2's vocabulary."""
 
-NO_NUMBER = "it computed what is no number: damaged weights, or an overflow at this text"
+NO_NUMBER = "the model computed what is no number: damaged weights, or an overflow at this text"
 
 Scores = dict[Sequence, tuple[TokenScore, ...]]
 

@@ -1,4 +1,4 @@
-"""Model folders on disk, and the library that they are compared with."""
+"""Model folders on disk, the library that they are compared with, and what the demo model wrote."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,8 +9,11 @@ import torch
 
 from engine.model import GPT2
 from engine.weights import save_model
+from tests.engine.demo_texts import engine_with, write
+from tests.engine.marked import KEY
 from tests.engine.models import make_model
 from tests.engine.support import write_vocabulary
+from tests.threads import num_threads
 
 
 @pytest.fixture(scope="session")
@@ -26,10 +29,8 @@ def transformers() -> ModuleType:
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread() -> Iterator[None]:
     """With models of this size, threads would only wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+    with num_threads(1):
+        yield
 
 
 @pytest.fixture
@@ -51,3 +52,9 @@ def saved(tmp_path_factory: pytest.TempPathFactory, vocabulary: Path) -> Path:
     folder = tmp_path_factory.mktemp("models") / "tiny"
     save_model(make_model(), vocabulary, folder, dtype=torch.float32)
     return folder
+
+
+@pytest.fixture(scope="session")
+def ours() -> list[str]:
+    """What the demo model wrote for three seeds, with the default settings."""
+    return write(engine_with(KEY), "The old lighthouse", 1, 2, 3, max_tokens=200)

@@ -12,6 +12,7 @@ import torch
 from engine.errors import MemoryShortError
 from engine.llm_engine import LLMEngine
 from engine.model_pool import ModelPool
+from tests.engine.callers import collect, text_of
 from tests.engine.support import (
     ENDLESS,
     FakeModelRunner,
@@ -20,7 +21,6 @@ from tests.engine.support import (
     make_params,
     replies,
 )
-from tests.engine.test_async_engine import collect, text_of
 
 CPU = torch.device("cpu")
 WEIGHTS_NAME = "model.safetensors"

@@ -26,10 +26,10 @@ from engine.loading import (
 from engine.model import GPT2
 from engine.sampler import sample
 from engine.weights import load_model, save_model
+from tests.engine.callers import collect, only_done, text_of
 from tests.engine.models import CPU, TINY, make_model
+from tests.engine.sampling import row_of
 from tests.engine.support import make_params
-from tests.engine.test_async_engine import collect, only_done, text_of
-from tests.engine.test_sampler import row_of
 from tests.wire.support import make_job
 from wire.jobs import SamplingParams
 

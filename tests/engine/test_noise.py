@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.noise import gumbel, seed_key
-from tests.engine.test_sampler import LOGITS, draw, row
+from tests.engine.sampling import LOGITS, draw, row
 
 MASK_64 = 2**64 - 1
 

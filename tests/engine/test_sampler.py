@@ -1,71 +1,18 @@
-"""The sampler: supports by hand, frequencies by chi-squared, and no row that minds its batch.
-
-The chi-squared tests draw from fixed seeds, so they always end alike. `ODDS` is the chance that a
-right sampler would have failed for a given choice of seeds.
-"""
+"""The sampler: supports and scores by hand, and no row that minds its batch."""
 
 import math
-from collections import Counter
-from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import stats  # type: ignore[import-untyped]
 from torch import Tensor
 
-from engine.noise import seed_key
-from engine.sampler import SampleRow, sample, score
+from engine.sampler import sample, score
+from tests.engine.sampling import LOGITS, distribution, draw, draws, row, row_of
 from tests.engine.support import make_params
 from wire.jobs import SamplingParams
-
-ODDS = 1e-4
-NUM_DRAWS = 8000
-PLAIN = {"top_k": 0}
-# Probabilities 0.4, 0.3, 0.15, 0.1, 0.05, not in order.
-PROBABILITIES = [0.1, 0.4, 0.05, 0.3, 0.15]
-LOGITS = [math.log(p) + 3 for p in PROBABILITIES]
-
-
-def row(position: int = 0, seen: Sequence[int] = (), **params: Any) -> SampleRow:
-    return row_of(make_params(**{**PLAIN, **params}), position, seen)
-
-
-def row_of(params: SamplingParams, position: int = 0, seen: Sequence[int] = ()) -> SampleRow:
-    """A row whose draw is not marked, so that its noise comes from the seed."""
-    assert params.seed is not None
-    return SampleRow(params, seed_key(params.seed, position), seen)
-
-
-def draw(logits: Sequence[float], rows: Sequence[SampleRow]) -> list[int]:
-    drawn: list[int] = sample(torch.tensor(logits).expand(len(rows), -1), rows).tolist()
-    return drawn
-
-
-def draws(logits: Sequence[float], number: int = NUM_DRAWS, **params: Any) -> Counter[int]:
-    """Draw once for each of so many seeds."""
-    return Counter(draw(logits, [row(seed=seed, **params) for seed in range(number)]))
-
-
-def distribution(logits: Sequence[float], params: SamplingParams) -> dict[int, float]:
-    """The distribution that the published definitions describe, in plain numbers."""
-    scaled = {token: logit / params.temperature for token, logit in enumerate(logits)}
-    order = sorted(scaled, key=lambda token: -scaled[token])
-    if params.top_k:
-        order = [token for token in order if scaled[token] >= scaled[order[params.top_k - 1]]]
-    weights = {token: math.exp(scaled[token] - scaled[order[0]]) for token in order}
-    total = sum(weights.values())
-    kept, mass = [], 0.0
-    for token in order:
-        if mass >= params.top_p:
-            break
-        kept.append(token)
-        mass += weights[token] / total
-    total = sum(weights[token] for token in kept)
-    return {token: weights[token] / total for token in kept}
 
 
 def test_temperature_zero_takes_the_most_likely_token():
@@ -150,65 +97,6 @@ def test_the_repetition_penalty_multiplies_unlikely_tokens():
     assert draw([-1.0, -1.5], rows) == [1]
 
 
-def test_the_repetition_penalty_shifts_the_frequencies_as_worked_out_by_hand():
-    # log 9 / 2 = log 3: 9 to 1 becomes 3 to 1.
-    counts = Counter(
-        draw(
-            [math.log(9), 0.0],
-            [row(seed=s, seen=[0], repetition_penalty=2.0) for s in range(NUM_DRAWS)],
-        )
-    )
-    assert_drawn_as(counts, {0: 0.75, 1: 0.25})
-
-
-def assert_drawn_as(counts: Counter[int], expected: dict[int, float]) -> None:
-    assert set(counts) <= set(expected)
-    number = sum(counts.values())
-    observed = [counts[token] for token in expected]
-    wanted = [number * probability for probability in expected.values()]
-    assert min(wanted) >= 5, "the chi-squared test needs more draws"
-    assert stats.chisquare(observed, wanted).pvalue > ODDS
-
-
-@pytest.mark.parametrize(
-    "params",
-    [
-        {},
-        {"temperature": 0.5},
-        {"temperature": 1.8},
-        {"top_k": 3},
-        {"top_p": 0.8},
-        {"temperature": 1.5, "top_k": 4, "top_p": 0.9},
-    ],
-    ids=str,
-)
-def test_frequencies_over_seeds_are_the_probabilities(params: dict[str, Any]):
-    expected = distribution(LOGITS, make_params(**{**PLAIN, **params}))
-    assert_drawn_as(draws(LOGITS, **params), expected)
-
-
-def test_frequencies_over_positions_are_the_probabilities():
-    rows = [row(position, seed=11) for position in range(NUM_DRAWS)]
-    assert_drawn_as(Counter(draw(LOGITS, rows)), dict(enumerate(PROBABILITIES)))
-
-
-def test_draws_of_neighbouring_positions_and_seeds_are_independent():
-    for rows in (
-        [row(position, seed=3) for position in range(NUM_DRAWS + 1)],
-        [row(7, seed=seed) for seed in range(NUM_DRAWS + 1)],
-    ):
-        drawn = draw(LOGITS, rows)
-        table = torch.zeros(5, 5, dtype=torch.int64)
-        for one, following in pairwise(drawn):
-            table[one, following] += 1
-        assert stats.chi2_contingency(table.numpy()).pvalue > ODDS
-
-
-def test_every_token_of_a_large_vocabulary_is_drawn_as_often():
-    counts = draws([0.0] * 300)
-    assert_drawn_as(counts, dict.fromkeys(range(300), 1 / 300))
-
-
 @pytest.mark.parametrize("temperature", [5e-324, 1e-45, 1e-6, 1e-3, 0.1, 1.0, 2.0])
 def test_no_temperature_breaks_the_arithmetic(temperature: float):
     for logits in ([-math.inf, -1e4, 1e4, 9e3], [-math.inf, 0.0, 0.0, 0.0], [-9e4, -3e4, -3e4]):
@@ -220,12 +108,6 @@ def test_no_temperature_breaks_the_arithmetic(temperature: float):
 
 def test_the_lowest_temperature_still_tells_neighbours_apart():
     assert set(draws([1.0, 1.001, 0.999], 200, temperature=1e-6)) == {1}
-
-
-@pytest.mark.parametrize("temperature", [1e-6, 1.0, 2.0])
-def test_equal_logits_are_equally_likely_at_any_temperature(temperature: float):
-    counts = draws([5.0] * 4, temperature=temperature)
-    assert_drawn_as(counts, dict.fromkeys(range(4), 0.25))
 
 
 @pytest.mark.parametrize("params", [{}, {"top_k": 3}, {"top_p": 0.999}, {"top_k": 4, "top_p": 0.9}])

@@ -1,68 +1,27 @@
 """Whether a text is ours: pasted as people paste, damaged as texts are, and said in plain words."""
 
 import html
-import io
-import json
 import math
 import re
-import sys
 import textwrap
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
 from codec.bpe import Tokenizer
-from engine.__main__ import main
-from engine.commands.verify import MAX_FILE_BYTES
 from engine.label import label
-from engine.llm_engine import LLMEngine
-from engine.loading import load_engine
 from engine.readings import readings
 from engine.verify import verify
-from engine.watermark import WatermarkKey, find_mark
-from tests.end_to_end.stack import REPOSITORY
+from engine.watermark import find_mark
+from tests.engine.demo_texts import DEMO, HUMAN, engine_with, write
 from tests.engine.marked import KEY, OLD
-from tests.engine.models import CPU
 from tests.engine.support import byte_tokenizer, make_params
-from tests.engine.test_command_line import here, only_line
 from wire.verdicts import ENOUGH_TOKENS, Verdict
-
-__all__ = ["here"]
-
-DEMO = REPOSITORY / "models" / "demo"
-HUMAN = (
-    "The ferry leaves at seven, and whoever wants to be on it should not wait for the rain to "
-    "stop. My aunt used to say that weather is for people with umbrellas. She carried two, lent "
-    "one to every stranger she met, and never asked for it back; by the end of each winter half "
-    "the town walked under her name. When she died, they came with forty umbrellas, all of them "
-    "black but one, and stood at the grave while the sun was shining as it had not for weeks."
-)
-
-
-def engine_with(key: WatermarkKey | None, num_slots: int = 3) -> LLMEngine:
-    sizes = {"num_slots": num_slots, "prefill_tokens": 512, "max_waiting": num_slots}
-    return load_engine(DEMO, CPU, **sizes, watermark=key)[0]
-
-
-def write(engine: LLMEngine, prompt: str, *seeds: int, **params: object) -> list[str]:
-    sequences = [engine.add(prompt, make_params(seed=seed, **params)) for seed in seeds]
-    texts = dict.fromkeys(sequences, "")
-    while engine.has_work:
-        for output in engine.step():
-            texts[output.sequence] += output.text
-    return list(texts.values())
 
 
 @pytest.fixture(scope="module")
 def tokenizer() -> Tokenizer:
     return Tokenizer.from_folder(DEMO)
-
-
-@pytest.fixture(scope="module")
-def ours() -> list[str]:
-    """What the demo model wrote for three seeds, with the default settings."""
-    return write(engine_with(KEY), "The old lighthouse", 1, 2, 3, max_tokens=200)
 
 
 def test_what_the_model_wrote_is_ours_and_what_a_person_wrote_is_not(
@@ -250,96 +209,3 @@ def test_the_same_seed_and_key_write_the_same_text_again(ours: list[str]):
     [again] = write(engine_with(KEY), "The old lighthouse", 2, max_tokens=60)
     assert len(again) > 100
     assert ours[1].startswith(again)
-
-
-def test_the_command_says_it_for_each_file(
-    here: Path,
-    ours: list[str],
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-):
-    (here / "ours.txt").write_text(ours[0], encoding="utf-8")
-    (here / "human.txt").write_text(HUMAN, encoding="utf-8")
-    monkeypatch.setenv("OVID_WATERMARK_KEY", KEY.secret.hex())
-    options = ["--models", str(DEMO.parent)]
-    assert main(["verify", "ours.txt", "human.txt", *options]) == 0
-    first, second = capsys.readouterr().out.splitlines()
-    assert first.startswith("ours.txt: This bot wrote it")
-    assert second.startswith("human.txt: No sign that this bot wrote it")
-    assert main(["verify", "ours.txt", "--json", *options]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert (told["verdict"], told["key"]) == ("ours", KEY.fingerprint)
-    assert told["p_value"] < 1e-6
-    assert first == f"ours.txt: {told['sentence']}"
-
-
-def test_a_file_that_is_no_text_or_too_large_is_a_sentence(
-    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-):
-    (here / "bytes").write_bytes(b"abc\xff")
-    (here / "large").write_bytes(bytes(MAX_FILE_BYTES + 1))
-    monkeypatch.setenv("OVID_WATERMARK_KEY", KEY.secret.hex())
-    options = ["--models", str(DEMO.parent)]
-    assert main(["verify", "bytes", *options]) == 1
-    assert only_line(capsys.readouterr().err).startswith("verify: bytes is no UTF-8 text: byte 3")
-    assert main(["verify", "large", *options]) == 1
-    said = only_line(capsys.readouterr().err)
-    assert (
-        said == f"verify: large is longer than the {MAX_FILE_BYTES} bytes that are taken: cut it."
-    )
-
-
-class Endless(io.BytesIO):
-    def read(self, size: int | None = -1) -> bytes:
-        assert size is not None
-        assert size >= 0, "it would be read for ever"
-        return bytes(size)
-
-
-def test_a_text_without_end_is_a_sentence(
-    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setenv("OVID_WATERMARK_KEY", KEY.secret.hex())
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(Endless()))
-    assert main(["verify", "-", "--models", str(DEMO.parent)]) == 1
-    assert only_line(capsys.readouterr().err).startswith("verify: - is longer than the ")
-
-
-def test_a_model_that_is_named_by_its_folder_may_have_written_the_text(
-    here: Path,
-    ours: list[str],
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-):
-    (here / "ours.txt").write_text(ours[0], encoding="utf-8")
-    monkeypatch.setenv("OVID_WATERMARK_KEY", KEY.secret.hex())
-    assert main(["verify", "ours.txt"]) == 1
-    assert only_line(capsys.readouterr().err).startswith("verify: There is no model here")
-    assert main(["verify", "ours.txt", "--model", str(DEMO)]) == 0
-    assert capsys.readouterr().out.startswith("ours.txt: This bot wrote it")
-    assert main(["verify", "ours.txt", "--model", "gone"]) == 1
-    assert only_line(capsys.readouterr().err).startswith("verify: There is no model 'gone'")
-
-
-def test_to_verify_makes_no_key_and_says_that_there_is_none(
-    here: Path, capsys: pytest.CaptureFixture[str]
-):
-    (here / "text").write_text(HUMAN, encoding="utf-8")
-    (here / "models").mkdir()
-    assert main(["verify", "text"]) == 1
-    said = only_line(capsys.readouterr().err)
-    assert said.startswith("verify: There is no watermark key in models/.watermark-key")
-    assert [each.name for each in (here / "models").iterdir()] == []
-
-
-def test_sample_marks_what_it_writes_with_the_key_that_it_keeps(
-    here: Path, capsys: pytest.CaptureFixture[str]
-):
-    (here / "key").write_text(KEY.secret.hex(), encoding="ascii")
-    options = ["--models", str(DEMO.parent), "--watermark-key-file", "key", "--device", "cpu"]
-    for more, is_ours in (((), True), (("--no-watermark",), False)):
-        asked = ["--seed", "2", "--length", "120", "--threads", "1", *more]
-        assert main(["sample", "--prompt", "The old lighthouse", *asked, *options]) == 0
-        (here / "sample.txt").write_text(capsys.readouterr().out, encoding="utf-8")
-        assert main(["verify", "sample.txt", "--json", *options]) == 0
-        assert (json.loads(capsys.readouterr().out)["verdict"] == "ours") is is_ours

@@ -14,6 +14,7 @@ from engine.errors import (
 )
 from engine.model_pool import ModelPool
 from engine.weights import save_model
+from tests.engine.callers import collect, text_of
 from tests.engine.models import CPU, make_model
 from tests.engine.pools import (
     DEADLINE_S,
@@ -26,7 +27,6 @@ from tests.engine.pools import (
     writing,
 )
 from tests.engine.support import ENDLESS, forever_a, make_params
-from tests.engine.test_async_engine import collect, text_of
 from wire.jobs import SamplingParams
 
 
