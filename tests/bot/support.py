@@ -1,6 +1,7 @@
 """What the bot's tests share: the real client at a sandbox, and an engine played by hand."""
 
 import asyncio
+import logging
 import re
 import sys
 import time
@@ -9,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pytest
 from redis.asyncio import Redis
 
 from bot.client import BotClient
@@ -174,6 +176,17 @@ async def until_over(queue: JobQueue, bot: BotClient) -> None:
     async with asyncio.timeout(DEADLINE_S):
         while await queue.own(str(bot.user.id)):
             await queue.hints(str(bot.user.id), "$", block_ms=20)
+
+
+def told_in_private(sandbox: Sandbox) -> list[str]:
+    """Return what Bob was told where nobody else sees it."""
+    return [each.content for each in sandbox.bot_messages(sandbox.dm(sandbox.bob))]
+
+
+def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """Return what the bot warned of in its log, or worse."""
+    of_bot = [each for each in caplog.records if each.name.startswith("bot")]
+    return [each.getMessage() for each in of_bot if each.levelno >= logging.WARNING]
 
 
 def environment_of(sandbox: Sandbox, redis_url: str) -> dict[str, str]:

@@ -1,7 +1,6 @@
 """Buttons whose press cannot be answered, comes twice, or comes while Redis is away."""
 
 import asyncio
-import logging
 
 import pytest
 
@@ -10,7 +9,15 @@ from bot.client import BotClient
 from sandbox.model import Interaction, Message
 from sandbox.redis_server import RedisServer
 from sandbox.server import Sandbox
-from tests.bot.support import DEADLINE_S, LABEL, Engine, running_bot, until, until_over
+from tests.bot.support import (
+    DEADLINE_S,
+    LABEL,
+    Engine,
+    running_bot,
+    until,
+    until_over,
+    warnings,
+)
 from tests.bot.test_details import MADE
 from wire.queue import JobQueue
 
@@ -33,11 +40,6 @@ async def press(sandbox: Sandbox, reply: Message, label: str) -> Interaction:
     button = reply.button(label)
     assert button
     return await sandbox.press(sandbox.bob, reply, button.custom_id)
-
-
-def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
-    of_bot = [each for each in caplog.records if each.name.startswith("bot")]
-    return [each.getMessage() for each in of_bot if each.levelno >= logging.WARNING]
 
 
 async def test_a_button_that_is_pressed_twice_stops_the_reply_once(

@@ -18,9 +18,11 @@ from tests.bot.support import (
     MARK,
     Engine,
     text_of,
+    told_in_private,
     until,
     until_is,
     until_over,
+    warnings,
 )
 from wire.jobs import Job
 from wire.queue import JobQueue
@@ -56,15 +58,6 @@ async def assert_stopped(queue: JobQueue, bot: BotClient, engine: Engine, job: J
     await until_over(queue, bot)
     assert await engine.write(job, "") == 2
     await engine.end(job)
-
-
-def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
-    of_bot = [each for each in caplog.records if each.name.startswith("bot")]
-    return [each.getMessage() for each in of_bot if each.levelno >= logging.WARNING]
-
-
-def told_in_private(sandbox: Sandbox) -> list[str]:
-    return [each.content for each in sandbox.bot_messages(sandbox.dm(sandbox.bob))]
 
 
 def no_rights_in(channel: Channel) -> list[str]:

@@ -1,7 +1,6 @@
 """Interactions whose right to be answered has ended, and what was asked as the bot stops."""
 
 import asyncio
-import logging
 
 import pytest
 
@@ -11,7 +10,17 @@ from sandbox.model import Interaction, Message
 from sandbox.rights import May
 from sandbox.rules import Upload
 from sandbox.server import Sandbox
-from tests.bot.support import DEADLINE_S, LABEL, Engine, running_bot, until, until_is, until_over
+from tests.bot.support import (
+    DEADLINE_S,
+    LABEL,
+    Engine,
+    running_bot,
+    told_in_private,
+    until,
+    until_is,
+    until_over,
+    warnings,
+)
 from wire.queue import JobQueue
 
 CALLBACK = "POST /interactions/*"
@@ -34,15 +43,6 @@ async def begin(sandbox: Sandbox, engine: Engine) -> Message:
     asked = await sandbox.say(sandbox.bob, sandbox.general, words)
     await engine.write(await engine.take(), " upon")
     return await sandbox.wait_for_reply(asked)
-
-
-def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
-    of_bot = [each for each in caplog.records if each.name.startswith("bot")]
-    return [each.getMessage() for each in of_bot if each.levelno >= logging.WARNING]
-
-
-def told_in_private(sandbox: Sandbox) -> list[str]:
-    return [each.content for each in sandbox.bot_messages(sandbox.dm(sandbox.bob))]
 
 
 def count(sandbox: Sandbox, method: str, route: str) -> int:

@@ -8,24 +8,16 @@ import pytest
 
 from tests.end_to_end.stack import Stack
 from tests.faults.account import Account, Fate
-from tests.faults.slow_engine import POISON, STEP_S
-from tests.faults.under_way import ask_many, frozen, running
+from tests.faults.slow_engine import POISON
+from tests.faults.under_way import ask_many, frozen, running, start_slow_engine
 from tests.faults.undisturbed import check_texts
 from tests.wire.lossy_proxy import LossyProxy
 from wire.jobs import ErrorCode, Failed
 from wire.queue import JobRecord
 
-CRAWL = {STEP_S: "0.3"}
+CRAWL_S = "0.3"
 """Nothing is finished while a test looks on, however loaded the machine."""
-STROLL = {STEP_S: "0.03"}
 PATIENCE_S = 240.0
-
-
-@pytest.fixture
-def stack(stack: Stack) -> Stack:
-    """Engines are as slow as each test starts them."""
-    stack.programs["engine"] = "tests.faults.slow_engine"
-    return stack
 
 
 async def attempts(stack: Stack) -> set[int]:
@@ -71,7 +63,7 @@ async def test_01_without_a_fault_all_is_answered_by_first_attempts(
 async def test_02_what_a_killed_engine_was_writing_is_written_by_the_next(
     stack: Stack, account: Account, quick_model: Path
 ) -> None:
-    doomed = await stack.start_engine(slots=8, **CRAWL)
+    doomed = await start_slow_engine(stack, 8, CRAWL_S)
     await stack.start_bot()
     await ask_many(account, stack, 16, length=100)
     struck = [record.job.job_id for record in await running(stack, 8)]
@@ -88,12 +80,12 @@ async def test_02_what_a_killed_engine_was_writing_is_written_by_the_next(
 async def test_03_an_engine_that_wakes_after_its_lease_writes_nothing_more(
     stack: Stack, account: Account, quick_model: Path
 ) -> None:
-    sleeper = await stack.start_engine(slots=8, **CRAWL)
+    sleeper = await start_slow_engine(stack, 8, CRAWL_S)
     await stack.start_bot()
     asks = await ask_many(account, stack, 8, length=50)
     await running(stack, 8)
     with frozen(sleeper):
-        second = await stack.start_engine(slots=8, **STROLL)
+        second = await start_slow_engine(stack, 8)
         taken_over = await running_at(stack, second)
     await is_alive(stack, sleeper)
     # What it has claimed anew since then need not be waited for.
@@ -130,7 +122,7 @@ async def test_09_a_job_that_kills_its_engine_is_given_up_and_harms_nobody(
     async def supervise() -> None:
         nonlocal deaths
         while True:
-            engine = await stack.start_engine(slots=8, **STROLL)
+            engine = await start_slow_engine(stack, 8)
             await engine.wait()
             deaths += 1
 
@@ -161,7 +153,7 @@ async def test_09_a_job_that_kills_its_engine_is_given_up_and_harms_nobody(
 async def test_16_engines_that_are_told_to_end_hand_their_jobs_on_unharmed(
     stack: Stack, account: Account, quick_model: Path
 ) -> None:
-    leaving = await asyncio.gather(*(stack.start_engine(slots=4, **CRAWL) for _ in range(4)))
+    leaving = await asyncio.gather(*(start_slow_engine(stack, 4, CRAWL_S) for _ in range(4)))
     await stack.start_bot()
     # As many as they have slots, so that each of them has some.
     await ask_many(account, stack, 16, length=100)

@@ -9,11 +9,11 @@ from bot import replies
 from sandbox.model import Interaction, Message
 from tests.end_to_end.stack import REPLY_TIMEOUT_S, Stack
 from tests.faults.account import Account, Ask, Fate
-from tests.faults.slow_engine import STEP_S
+from tests.faults.under_way import start_slow_engine
 from wire.jobs import Done
 
-STROLL = {STEP_S: "0.02"}
-CRAWL = {STEP_S: "0.05"}
+STROLL_S = "0.02"
+CRAWL_S = "0.05"
 ROOMY = {"OVID_MAX_UNFINISHED_PER_USER": "20"}
 POSTS = ("POST /channels/{channel_id}/messages", "POST /interactions/*")
 EDITS = ("PATCH /channels/*/messages/*", "PATCH /webhooks/*")
@@ -22,13 +22,6 @@ MANY = 500
 LONG = 500
 """Tokens of a reply that takes more than one message."""
 ENDLESS = 900
-
-
-@pytest.fixture
-def stack(stack: Stack) -> Stack:
-    """Engines are as slow as each test starts them."""
-    stack.programs["engine"] = "tests.faults.slow_engine"
-    return stack
 
 
 def lose_some(stack: Stack, pattern: str, share: float, chance: random.Random) -> None:
@@ -45,7 +38,7 @@ async def test_11_what_discord_does_without_saying_so_is_not_done_twice(
     stack: Stack, account: Account
 ) -> None:
     chance = random.Random(11)
-    await stack.start_engine(slots=8, **STROLL)
+    await start_slow_engine(stack, 8, STROLL_S)
     await stack.start_bot(**ROOMY)
     for pattern in POSTS:
         lose_some(stack, pattern, 0.3, chance)
@@ -67,7 +60,7 @@ async def test_15_what_is_stopped_at_any_time_says_so_and_frees_its_slot(
     stack: Stack, account: Account
 ) -> None:
     chance = random.Random(15)
-    await stack.start_engine(slots=4, **CRAWL)
+    await start_slow_engine(stack, 4, CRAWL_S)
     await stack.start_bot(**ROOMY)
     to_stop = set(chance.sample(range(20), 10))
     stopped = []
@@ -123,7 +116,7 @@ async def test_17_an_event_that_comes_six_times_and_once_more_is_answered_once(
 ) -> None:
     box = stack.sandbox
     box.gateway.event_copies = 6
-    await stack.start_engine(slots=8, **STROLL)
+    await start_slow_engine(stack, 8, STROLL_S)
     await stack.start_bot(OVID_MAX_UNFINISHED_PER_USER="2")
     greedy = box.join("greedy")
     endless = [await account.generate(greedy, "For ever", length=ENDLESS) for _ in range(2)]
