@@ -1,7 +1,7 @@
 """Looks whether a Redis can carry the queue, and what the queue says of those who use it.
 
-Knows neither Discord nor models. It changes nothing but what every bot's `tick` changes, which
-shows that the queue's scripts run. Of a URL only what `hide_password` leaves is ever said.
+Knows neither Discord nor models. It changes nothing but what every bot's `tick` changes. Of a URL
+only what `hide_password` leaves is ever said.
 """
 
 import time
@@ -17,7 +17,8 @@ from wire.keys import DAY_S, DEAD_TTL_S, Lane
 from wire.queue import JobQueue
 from wire.records import Announced, QueueStats
 from wire.redis_url import Kind, read_url
-from wire.server_checkup import explain_refusal, judge_server
+from wire.rights import refused_commands
+from wire.server_checkup import RIGHTS_REMEDY, explain_refusal, judge_server
 from wire.version import VERSION
 
 LIMIT_S = 6.0
@@ -62,6 +63,10 @@ async def _check(
         try:
             async for each in _check_server(redis, kind, now_s):
                 yield each
+            if refused := await refused_commands(redis):
+                said = f"it refuses to its user what the queue needs: {', '.join(refused)}"
+                yield fault("redis", said, RIGHTS_REMEDY)
+                return
             queue = JobQueue(redis)
             stats, announced = await queue.tick(), await queue.announced()
             for each in (

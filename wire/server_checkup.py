@@ -27,6 +27,9 @@ OLDEST_REDIS = (6, 0)
 """BLPOP waits for less than a second since 6.0. Valkey says 7.2 of itself, which it grew from."""
 NEARLY_FULL = 0.9
 CLUSTER_URL = "Begin OVID_REDIS_URL with redis+cluster://, and name several nodes in it."
+RIGHTS_REMEDY = "Give its user the rights that stand in docs/operations.md."
+DENIED_IN_A_SCRIPT = ("ACL failure in script", "The user executing the script can't")
+"""What Redis says, and what it said before version 7; redis-py has no class for it."""
 
 
 def judge_server(info: Mapping[str, Any], kind: Kind) -> Iterator[Finding]:
@@ -127,18 +130,16 @@ def _explain_tls(error: BaseException, where: str) -> Finding | None:
 
 
 def _explain_rights(error: Exception, where: str, kind: Kind) -> Finding | None:
-    match error:
-        case AuthenticationError() | AuthenticationWrongNumberOfArgsError():
-            said = f"it takes no such user or password at {where}"
-            remedy = "Put both into OVID_REDIS_URL, special characters percent-encoded"
-            if kind is Kind.SENTINEL:
-                remedy += "; those of the Sentinels are sentinel_username and sentinel_password"
-            return fault("redis", said, f"{remedy}.")
-        case NoPermissionError():
-            remedy = "Give its user the rights that stand in docs/operations.md."
-            return fault("redis", f"the queue's scripts are denied to its user: {error}", remedy)
-        case _:
-            return None
+    if isinstance(error, AuthenticationError | AuthenticationWrongNumberOfArgsError):
+        said = f"it takes no such user or password at {where}"
+        remedy = "Put both into OVID_REDIS_URL, special characters percent-encoded"
+        if kind is Kind.SENTINEL:
+            remedy += "; those of the Sentinels are sentinel_username and sentinel_password"
+        return fault("redis", said, f"{remedy}.")
+    words = str(error).rstrip(".")
+    if isinstance(error, NoPermissionError) or any(each in words for each in DENIED_IN_A_SCRIPT):
+        return fault("redis", f"the queue's scripts are denied to its user: {words}", RIGHTS_REMEDY)
+    return None
 
 
 def _explain_cluster(error: Exception, where: str) -> Finding | None:

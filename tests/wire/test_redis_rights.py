@@ -1,5 +1,6 @@
 """The user of its own that docs/operations.md gives to Redis may do enough, and nothing besides."""
 
+import re
 from typing import Any
 
 import pytest
@@ -11,8 +12,10 @@ from tests.wire.rights import RIGHTS, url_of_user
 from tests.wire.support import BOT, MODELS, ROOMY, beat, claim, finish, lapse, make_job, submit
 from wire.checkup import check_queue
 from wire.connection import connect
-from wire.findings import exit_status
+from wire.findings import Finding, Level, exit_status
 from wire.queue import JobQueue
+from wire.rights import refused_commands
+from wire.server_checkup import RIGHTS_REMEDY
 
 COMMANDS = [each for each in RIGHTS if each.startswith("+")]
 
@@ -51,7 +54,7 @@ async def do_everything(admin: Redis, redis: Redis) -> None:
     await queue.leave("e1")
     await queue.own(BOT)
     await queue.shown(BOT, "a")
-    await queue.hints(BOT, await queue.last_hint_id(BOT), block_ms=0)
+    await queue.hints(BOT, await queue.follow(BOT), block_ms=0)
     await queue.tick()
 
 
@@ -102,6 +105,37 @@ async def first_refusal(admin: Redis, redis: Redis) -> str:
     except RedisError as error:
         return str(error)
     return "none"
+
+
+async def test_doctor_names_whichever_right_is_missing(own_redis_server: RedisServer):
+    url = url_of_user(own_redis_server)
+    async with Redis.from_url(own_redis_server.url) as admin:
+        for command in COMMANDS:
+            await grant(admin, [each for each in RIGHTS if each != command])
+            assert await faults(url) == [command.removeprefix("+")]
+        await grant(admin, [each for each in RIGHTS if each not in ("+append", "+blpop", "+xread")])
+        assert await faults(url) == ["append, xread, blpop"]
+
+
+async def faults(url: str) -> list[str]:
+    """What doctor says is refused; each fault sends its reader to the document."""
+    found = [each for each in await check_queue(url, engine_expected=False) if is_fault(each)]
+    assert {each.remedy for each in found} == {RIGHTS_REMEDY}
+    return [re.sub(r".* needs: |.*run the '(\w+)' command.*", r"\1", each.said) for each in found]
+
+
+def is_fault(finding: Finding) -> bool:
+    return finding.level is Level.FAULT
+
+
+async def test_to_try_the_rights_leaves_nothing(redis: Redis):
+    queue = JobQueue(redis)
+    await submit(queue, "a")
+    await redis.delete("{ovid:0}:bell")
+    before = {key: await redis.dump(key) for key in await redis.keys("*")}
+    assert await refused_commands(redis) == []
+    assert {key: await redis.dump(key) for key in await redis.keys("*")} == before
+    assert (await redis.info("clients"))["blocked_clients"] == 0
 
 
 @pytest.mark.parametrize(
