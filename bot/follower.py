@@ -180,14 +180,14 @@ class Follower:
             self._turned_s[HINTS] = time.monotonic()
             try:
                 if after is None:
-                    after = await self._queue.last_hint_id(self._bot_id)
+                    after = await self._queue.follow(self._bot_id)
                     self._wake_all()
                 hints = await self._queue.hints(self._bot_id, after)
             except RedisError as error:
                 after = None
-                await self._wait_for_redis(error)
+                await self._wait_for_redis(HINTS, error)
                 continue
-            self._watch.redis.read()
+            self._watch.redis.read(HINTS)
             for hint in hints:
                 after = hint.entry_id
                 self.wake(hint.job_id)
@@ -202,7 +202,9 @@ class Follower:
                 for job_id in await self._queue.own(self._bot_id):
                     await self._adopt(job_id)
             except RedisError as error:
-                await self._wait_for_redis(error)
+                await self._wait_for_redis(RECONCILING, error)
+            else:
+                self._watch.redis.read(RECONCILING)
             self._turned_s[RECONCILING] = time.monotonic()
             await asyncio.sleep(RECONCILE_INTERVAL_S)
 
@@ -248,8 +250,8 @@ class Follower:
         await self._queue.shown(self._bot_id, job_id)
         self._crashes.pop(job_id, None)
 
-    async def _wait_for_redis(self, error: RedisError) -> None:
-        self._watch.redis.failed(error)
+    async def _wait_for_redis(self, doing: str, error: RedisError) -> None:
+        self._watch.redis.failed(doing, error)
         await asyncio.sleep(OUTAGE_PAUSE_S)
 
     def _log_end(self, job_id: str, ending: Ending) -> None:

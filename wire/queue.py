@@ -56,8 +56,8 @@ __all__ = [
 
 DEFAULT_BOUNDS = Bounds()
 SCRIPTS = (
-    *("submit", "cancel", "snapshot", "place", "note", "tick", "models", "marks"),
-    *("claim", "beat", "finish", "release", "leave", "announce"),
+    *("submit", "cancel", "snapshot", "place", "note", "follow", "shown", "tick", "models"),
+    *("marks", "claim", "beat", "finish", "release", "leave", "announce"),
 )
 HINTS_PER_READ = 500
 
@@ -149,22 +149,21 @@ class JobQueue:
 
     async def shown(self, bot_id: str, job_id: str) -> None:
         """Note that the last word on a job is shown (or that nobody can be told any more)."""
-        await self._redis.srem(self._lane.own(bot_id), job_id)
+        await self._run("shown", bot_id, job_id)
 
-    async def last_hint_id(self, bot_id: str) -> str:
-        """Say where this bot's stream ends now; "0-0" when nothing was ever written to it."""
-        events = self._lane.events(bot_id)
-        newest = await read_or_clear(
-            self._redis, lambda: self._redis.xrevrange(events, count=1), events
-        )
-        return cast("list[tuple[bytes, object]]", newest)[0][0].decode() if newest else "0-0"
+    async def follow(self, bot_id: str) -> str:
+        """Say where this bot's stream ends now; "0-0" when nothing was ever written to it.
+
+        What `own` has lost of jobs that ended, it lists again, as far as the stream goes back.
+        """
+        return cast("bytes", await self._run("follow", bot_id)).decode()
 
     async def hints(self, bot_id: str, after: str, block_ms: int = 2000) -> list[Hint]:
         """Read on in this bot's stream, waiting for news if there are none.
 
         Args:
             bot_id: Whose stream.
-            after: The last hint's `entry_id`, or what `last_hint_id` said.
+            after: The last hint's `entry_id`, or what `follow` said.
             block_ms: How long to wait, at most two seconds; 0 does not wait.
         """
         streams = await self._redis.xread(

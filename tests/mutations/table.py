@@ -242,6 +242,16 @@ end
         ),
     ),
     Mutation(
+        name="own-set-repair-of-what-ended",
+        file="wire/scripts/follow.lua",
+        old="    add_expiring(own_key(bot), id)\n",
+        new="",
+        tests=(
+            f"{FAULTS}test_data_loss.py::"
+            "test_26_a_bot_that_dies_owing_last_words_shows_them_though_all_indexes_are_gone",
+        ),
+    ),
+    Mutation(
         name="scripts-in-one-call",
         file="wire/scripting.py",
         old="""\
@@ -266,12 +276,13 @@ end
         name="done-once",
         file="bot/follower.py",
         old="""\
-        if job_id in self._done or job_id in self._disowned:
+        if job_id in self._done:
+            await self._close(job_id)
+            return
 """,
         new="""\
         if job_id in self._done:
             return
-        if job_id in self._disowned:
 """,
         tests=(
             "tests/bot/test_conversation_restarts.py::"

@@ -45,10 +45,10 @@ async def test_a_bot_that_waits_is_woken(queue, patient_queue):
 
 
 async def test_the_end_of_the_stream_is_where_only_news_follow(queue):
-    assert await queue.last_hint_id(BOT) == "0-0"
+    assert await queue.follow(BOT) == "0-0"
     await submit(queue, "a", "b")
     await claim(queue, num_free=1)
-    end = await queue.last_hint_id(BOT)
+    end = await queue.follow(BOT)
     assert await queue.hints(BOT, end, block_ms=0) == []
     await claim(queue, num_free=1, held=["a"])
     assert [hint.job_id for hint in await queue.hints(BOT, end, block_ms=0)] == ["b"]
@@ -57,7 +57,7 @@ async def test_the_end_of_the_stream_is_where_only_news_follow(queue):
 async def test_a_deleted_stream_goes_on_where_a_reader_stands(queue, redis):
     await submit(queue, "a", "b")
     await claim(queue, num_free=1)
-    end = await queue.last_hint_id(BOT)
+    end = await queue.follow(BOT)
     await redis.delete(EVENTS)
     while await now_ms(redis) <= int(end.partition("-")[0]):
         pass  # ids count milliseconds: within one, a new stream would begin where the old ended

@@ -1,6 +1,6 @@
 """What each engine says of itself, its key and its version: noted, read, forgotten."""
 
-from tests.wire.support import PREFIX, claim, leftovers, silence
+from tests.wire.support import MODELS, PREFIX, claim, leftovers, silence
 from wire.queue import Announced
 from wire.version import VERSION
 
@@ -42,6 +42,22 @@ async def test_an_engine_that_left_or_is_silent_does_not_count_and_is_forgotten(
     assert await queue.announced() == {"alive": MARKED}
     await queue.tick()
     assert await redis.hkeys(f"{PREFIX}:marks") == [b"alive"]
+
+
+async def test_what_an_engine_said_goes_with_the_last_that_is_known_of_it(queue, redis):
+    for engine in ("dead", "alive"):
+        await claim(queue, engine, 0)
+        await queue.announce(engine, "1f2e3d4c")
+    await redis.delete(f"{PREFIX}:engines")
+    await claim(queue, "alive", 0)
+    await queue.tick()
+    for name in ("models", "marks"):
+        assert await redis.hkeys(f"{PREFIX}:{name}") == [b"alive"]
+    await redis.delete(f"{PREFIX}:engines")
+    await queue.tick()
+    await claim(queue, "alive", 0)
+    assert await queue.announce("alive", "1f2e3d4c") == {"alive": MARKED}
+    assert await queue.models() == MODELS
 
 
 async def test_an_engine_that_nobody_would_forget_is_not_noted(queue, redis):

@@ -58,7 +58,7 @@ async def live_through(queue: JobQueue) -> None:
     await queue.shown(BOT, "a")
     hints = await queue.hints(BOT, "0-0", block_ms=0)
     assert [each.kind for each in hints] == ["started", "delta", "ended"]
-    assert await queue.last_hint_id(BOT) == hints[-1].entry_id
+    assert await queue.follow(BOT) == hints[-1].entry_id
     assert await queue.cancel("b") is True
     assert (await queue.tick()).num_engines == 1
 

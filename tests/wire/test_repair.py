@@ -86,6 +86,37 @@ async def everything_ends(queue):
         await queue.shown(BOT, job_id)
 
 
+async def test_what_has_ended_and_is_not_shown_is_found_again_by_who_follows(queue, redis):
+    await submit(queue, "shown", "owed", "owed.2", "runs")
+    await claim(queue)
+    for job_id in ("shown", "owed", "owed.2"):
+        await finish(queue, job_id)
+    await queue.shown(BOT, "shown")
+    await redis.delete(f"{{ovid:0}}:own:{BOT}")
+    await queue.tick()
+    assert await queue.own(BOT) == {"runs"}
+    assert await queue.follow("another bot") == "0-0"
+    assert await queue.follow(BOT) == (await queue.hints(BOT, "0-0", block_ms=0))[-1].entry_id
+    assert await queue.own(BOT) == {"owed", "owed.2", "runs"}
+    for job_id in ("owed", "owed.2"):
+        await queue.shown(BOT, job_id)
+    await redis.delete(f"{{ovid:0}}:own:{BOT}")
+    await queue.follow(BOT)
+    assert await queue.own(BOT) == set()
+
+
+async def test_a_last_word_that_nobody_remembers_is_owed_no_more(queue, redis):
+    await submit(queue, "a")
+    await claim(queue)
+    await finish(queue, "a")
+    await redis.delete(f"{{ovid:0}}:own:{BOT}", "{ovid:0}:job:a")
+    await redis.xadd(f"{{ovid:0}}:events:{BOT}", {"by": "hand"})
+    await queue.follow(BOT)
+    await queue.shown(BOT, "a")
+    assert await redis.keys("*:job:*") == []
+    assert await queue.own(BOT) == set()
+
+
 async def test_a_running_engine_goes_on_when_its_lease_and_holdings_are_lost(queue, redis):
     await submit(queue, "a")
     await claim(queue)

@@ -35,6 +35,7 @@ local function text_key(id) return lane .. ':text:' .. id end
 local function line_key(user) return lane .. ':waiting:' .. user end
 local function held_key(engine) return lane .. ':held:' .. engine end
 local function own_key(bot) return lane .. ':own:' .. bot end
+local function events_key(bot) return lane .. ':events:' .. bot end
 
 -- A list of at most one item, to wake one idle engine: any, or one that has the wanted model.
 local function bell_key(wants) return lane .. ':bell' .. (wants == '' and '' or ':' .. wants) end
@@ -149,7 +150,7 @@ local function wake_for(list)
 end
 
 local function hint(job, kind)
-  local stream = lane .. ':events:' .. job.bot
+  local stream = events_key(job.bot)
   redis.call('XADD', stream, 'MAXLEN', '~', settings.stream_max_entries, '*',
     'job', job.id, 'attempt', job.attempt, 'kind', kind)
   redis.call('EXPIRE', stream, settings.day_s)

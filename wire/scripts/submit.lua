@@ -22,7 +22,7 @@ if waiting >= max_waiting then return { 'busy', waiting, engines } end
 redis.call('ZADD', OPEN, deadline, id)
 redis.call('HSET', job_key(id), 'state', 'waiting', 'user', user, 'bot', bot, 'body', body,
   'attempt', 0, 'created', now, 'deadline', deadline, 'seed', seed, 'ticket', ticket,
-  'wants', wants)
+  'wants', wants, 'owed', '1')
 redis.call('PEXPIREAT', job_key(id), math.max(now, deadline) + settings.record_ttl_s * 1000)
 redis.call('HINCRBY', COUNT, user, 1)
 add_expiring(own_key(bot), id)

@@ -112,12 +112,18 @@ local function mend_counts(jobs)
   for user, number in pairs(wanted) do redis.call('HSET', COUNT, user, number) end
 end
 
+-- Forget who was silent for long, and what those said who are in ENGINES no more. One that lives
+-- after all says it again.
 local function forget_engines()
   local long_gone = now - settings.engine_forget_ms
   for _, engine in ipairs(redis.call('ZRANGEBYSCORE', ENGINES, '-inf', long_gone)) do
     redis.call('ZREM', ENGINES, engine)
-    redis.call('HDEL', MODELS, engine)
-    redis.call('HDEL', MARKS, engine)
+  end
+  for _, hash in ipairs({ MODELS, MARKS }) do
+    local said = redis.call('HGETALL', hash)
+    for i = 1, #said, 2 do
+      if not redis.call('ZSCORE', ENGINES, said[i]) then redis.call('HDEL', hash, said[i]) end
+    end
   end
 end
 
