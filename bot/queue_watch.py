@@ -20,6 +20,7 @@ from wire.redis_state import STALE_S, RedisWatch
 _log = logging.getLogger(__name__)
 
 OUTAGE_PAUSE_S = 1.0
+TICKING = "ticking"
 
 
 class QueueWatch:
@@ -40,7 +41,7 @@ class QueueWatch:
         self._ticking: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        self._ticking = asyncio.create_task(supervised("ticking", self._tick))
+        self._ticking = asyncio.create_task(supervised(TICKING, self._tick))
         return self
 
     async def __aexit__(
@@ -77,10 +78,10 @@ class QueueWatch:
             try:
                 stats = await self.queue.tick()
             except RedisError as error:
-                self.redis.failed(error)
+                self.redis.failed(TICKING, error)
                 await asyncio.sleep(OUTAGE_PAUSE_S)
                 continue
-            self.redis.wrote(is_full=stats.is_full)
+            self.redis.wrote(TICKING, is_full=stats.is_full)
             self._stats, self._ticked_s = stats, time.monotonic()
             self._num_engines = stats.num_engines
             await asyncio.sleep(TICK_INTERVAL_S)

@@ -8,6 +8,8 @@ says is another's is dropped without a word; a Redis that is away is waited for,
 import asyncio
 import contextlib
 import logging
+from collections.abc import Awaitable
+from typing import TypeVar
 
 from redis.exceptions import RedisError
 
@@ -40,6 +42,8 @@ RETRY_S = 0.5
 STEP_LOOP_DIED = "The engine's step loop has died; its log says why."
 
 NOT_YOURS, GO_ON, CANCEL = 0, 1, 2
+
+T = TypeVar("T")
 
 
 class Worker:
@@ -111,19 +115,27 @@ class Worker:
             jobs = [job.task for job in self._jobs.values() if job.task]
             await cancel(beating, claiming, stopping, *jobs)
 
+    async def _heard(self, kind: str, call: Awaitable[T]) -> T:
+        """Await a call to the queue and note how it went; all of these write."""
+        try:
+            answer = await call
+        except RedisError as error:
+            self.redis.failed(kind, error)
+            raise
+        self.redis.wrote(kind)
+        return answer
+
     async def _claim_loop(self, stop: asyncio.Event) -> None:
         while self._pool.is_alive and not stop.is_set():
             num_free = self._num_slots - len(self._jobs)
             models = await asyncio.to_thread(self._pool.names)
             try:
-                claimed = await self._queue.claim(self._name, models, num_free, list(self._jobs))
-                self.redis.wrote()
-                for each in claimed:
+                claim = self._queue.claim(self._name, models, num_free, list(self._jobs))
+                for each in await self._heard("claim", claim):
                     self._start(each)
-                await self._key_watch.look()
+                await self._heard("announce", self._key_watch.look())
                 await self._wait_for_room_and_work(models, stop)
-            except RedisError as error:
-                self.redis.failed(error)
+            except RedisError:
                 await asyncio.sleep(RETRY_S)
         if not stop.is_set():
             raise EngineStoppedError(STEP_LOOP_DIED)
@@ -132,7 +144,8 @@ class Worker:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(IDLE_CLAIM_S + 1):
                 if len(self._jobs) < self._num_slots:
-                    await unless(stop, self._queue.wait_for_work(IDLE_CLAIM_S, models))
+                    bell = self._queue.wait_for_work(IDLE_CLAIM_S, models)
+                    await unless(stop, self._heard("wait", bell))
                 else:
                     self._slot_freed.clear()
                     await unless(stop, self._slot_freed.wait())
@@ -145,13 +158,11 @@ class Worker:
             jobs = list(self._jobs.values())
             sent = [job.progress() for job in jobs]
             try:
-                verdicts = await self._queue.beat(self._name, sent)
-            except RedisError as error:
-                self.redis.failed(error)
+                verdicts = await self._heard("beat", self._queue.beat(self._name, sent))
+            except RedisError:
                 self._text_written.set()
                 await asyncio.sleep(RETRY_S)
                 continue
-            self.redis.wrote()
             for job, progress, verdict in zip(jobs, sent, verdicts, strict=True):
                 self._heed(job, progress, verdict)
         raise EngineStoppedError(STEP_LOOP_DIED)
@@ -256,9 +267,9 @@ class Worker:
         while True:
             progress = job.progress()
             try:
-                verdict = await self._queue.finish(self._name, progress, outcome)
-            except RedisError as error:
-                self.redis.failed(error)
+                finish = self._queue.finish(self._name, progress, outcome)
+                verdict = await self._heard("finish", finish)
+            except RedisError:
                 await asyncio.sleep(RETRY_S)
                 continue
             if verdict >= 0:

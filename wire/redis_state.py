@@ -54,8 +54,9 @@ _NOT_NOW_CODES = ("NOREPLICAS", "MISCONF")
 class RedisWatch:
     """Keep what calls say of Redis, and log it when it changes.
 
-    A read that went well does not show that Redis can be written to, so only a write that went
-    well ends what a refused one began.
+    A call of one kind may be refused while another goes well, for want of a right, so only one of
+    the same kind ends that. A read that went well does not show that Redis can be written to, so
+    only a write that went well ends what keeps writes from it.
 
     Args:
         log: of the program's part that owns this.
@@ -64,7 +65,8 @@ class RedisWatch:
     def __init__(self, log: logging.Logger) -> None:
         self._log = log
         self._heard_s: float | None = None
-        self._refusal: RedisState | None = None
+        self._refused_kinds: set[str] = set()
+        self._write_refusal: RedisState | None = None
         self._trouble: RedisState | None = None
         self._trouble_began_s = 0.0
 
@@ -80,23 +82,31 @@ class RedisWatch:
         """Return whether a job would be taken now, as far as is known."""
         return self.state is RedisState.ANSWERS
 
-    def failed(self, error: RedisError) -> None:
-        """Note that a call went wrong."""
-        state = _state_after(error)
-        if state is not RedisState.AWAY:
-            self._heard_s, self._refusal = time.monotonic(), state
-        self._note(state, error)
+    def failed(self, kind: str, error: RedisError) -> None:
+        """Note that a call of this kind went wrong."""
+        match _state_after(error):
+            case RedisState.AWAY as away:
+                self._note(away, error)
+                return
+            case RedisState.REFUSES:
+                self._refused_kinds.add(kind)
+            case state:
+                self._write_refusal = state
+        self._heard(error)
 
-    def read(self) -> None:
-        """Note that a call went well which only read."""
-        self._heard_s = time.monotonic()
-        self._note(self._refusal)
+    def read(self, kind: str) -> None:
+        """Note that a call of this kind went well which only read."""
+        self._refused_kinds.discard(kind)
+        self._heard()
 
-    def wrote(self, *, is_full: bool = False) -> None:
-        """Note that a call went well which wrote, and whether Redis takes no more new data."""
+    def wrote(self, kind: str, *, is_full: bool = False) -> None:
+        """Note that a call of this kind went well which wrote, and whether memory is full."""
+        self._write_refusal = RedisState.FULL if is_full else None
+        self.read(kind)
+
+    def _heard(self, error: RedisError | None = None) -> None:
         self._heard_s = time.monotonic()
-        self._refusal = RedisState.FULL if is_full else None
-        self._note(self._refusal)
+        self._note(RedisState.REFUSES if self._refused_kinds else self._write_refusal, error)
 
     def _note(self, state: RedisState | None, error: RedisError | None = None) -> None:
         before, self._trouble = self._trouble, state

@@ -1,16 +1,20 @@
 """The programs at a Redis with TLS, passwords and rights, and at one that fails over."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
+from typing import Any
 
+import aiohttp
 import pytest
 
 from sandbox.redis_server import RedisServer
 from sandbox.server import Sandbox
 from tests.end_to_end.stack import Stack
 from tests.faults.account import Account, Ask, Fate
+from tests.faults.probe import TIMEOUT_S, Probe
 from tests.faults.under_way import check_written, running, started
 from tests.wire.lossy_proxy import LossyProxy
 from tests.wire.redis_modes import certify, cluster, until, watched
@@ -20,7 +24,14 @@ pytestmark = pytest.mark.fault
 
 NUM_ASKED = 6
 LONG = 100
+WAITING = ("+blpop", "+xread")
 At = Callable[[str], AbstractAsyncContextManager[tuple[Stack, Account]]]
+
+
+@pytest.fixture
+async def session() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(TIMEOUT_S)) as session:
+        yield session
 
 
 @pytest.fixture
@@ -74,6 +85,38 @@ async def test_a_user_with_the_documented_rights_is_enough(stack: Stack, account
         assert "no permissions" not in said
         assert SECRET not in said
     assert await stack.terminate(bot) == 0
+
+
+async def test_a_missing_right_is_said_once_and_for_as_long_as_it_is_missing(
+    stack: Stack, session: aiohttp.ClientSession
+) -> None:
+    await stack.redis.execute_command("ACL", *(each for each in RIGHTS if each not in WAITING))
+    url = url_of_user(stack.redis_server)
+    programs = [
+        await stack.start_engine(OVID_REDIS_URL=url, OVID_HEALTH_PORT="0"),
+        await stack.start_bot(OVID_REDIS_URL=url, OVID_BOT_HEALTH_PORT="0"),
+    ]
+    probes = [await Probe.of(session, stack.log_of[each]) for each in programs]
+    for probe in probes:
+        await probe.says(redis="refuses")
+    async with asyncio.timeout(TIMEOUT_S):
+        while min((await refusals(stack)).values()) < 8:
+            assert [(await probe.report())["redis"] for probe in probes] == ["refuses"] * 2
+    await stack.redis.execute_command("ACL", *RIGHTS)
+    for probe in probes:
+        await probe.says(redis="answers")
+    for program in programs:
+        said = stack.log_of[program].read_text("utf-8")
+        assert said.count("Redis is ") == said.count("Redis answers again") == 1
+
+
+async def refusals(stack: Stack) -> dict[str, int]:
+    """Count how often Redis has refused each command by which the programs wait."""
+    counts = dict.fromkeys(WAITING, 0)
+    log: Any = await stack.redis.acl_log()
+    for entry in log:
+        counts[f"+{entry['object']}"] += int(entry["count"])
+    return counts
 
 
 async def test_a_wrong_password_is_a_sentence_to_people_until_it_is_right(

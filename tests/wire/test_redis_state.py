@@ -55,26 +55,46 @@ def test_nothing_heard_is_away(watch: RedisWatch):
     ids=lambda value: f"{value!r}" if isinstance(value, RedisError) else f"{value}",
 )
 def test_each_error_says_how_redis_is(watch: RedisWatch, error: RedisError, state: RedisState):
-    watch.wrote()
-    watch.failed(error)
+    watch.wrote("tick")
+    watch.failed("tick", error)
     assert watch.state is state
-    watch.wrote()
+    watch.wrote("tick")
     assert watch.answers
 
 
 def test_only_a_write_ends_what_a_refused_write_began(watch: RedisWatch):
-    watch.failed(OutOfMemoryError("OOM"))
-    watch.read()
+    watch.failed("tick", OutOfMemoryError("OOM"))
+    watch.read("hints")
     assert watch.state is RedisState.FULL
-    watch.failed(RedisConnectionError("cut"))
-    watch.read()
+    watch.failed("tick", RedisConnectionError("cut"))
+    watch.read("hints")
     assert watch.state is RedisState.FULL
-    watch.wrote()
+    watch.wrote("tick")
     assert watch.answers
 
 
+def test_only_a_call_of_its_kind_ends_what_is_refused_for_want_of_a_right(
+    watch: RedisWatch, caplog: pytest.LogCaptureFixture
+):
+    caplog.set_level(logging.INFO)
+    for _ in range(3):
+        watch.failed("hints", NoPermissionError("no right to XREAD"))
+        for kind in ("tick", "claim"):
+            watch.wrote(kind)
+            assert watch.state is RedisState.REFUSES
+    watch.failed("tick", OutOfMemoryError("OOM"))
+    watch.failed("tick", NoPermissionError("no right to GET"))
+    watch.read("hints")
+    assert watch.state is RedisState.REFUSES
+    watch.wrote("tick")
+    assert watch.answers
+    begun, over = caplog.messages
+    assert begun == "Redis is not doing what it is asked, waiting for it: no right to XREAD"
+    assert over.startswith("Redis answers again after ")
+
+
 def test_an_old_answer_says_nothing_of_now(watch: RedisWatch, monkeypatch: pytest.MonkeyPatch):
-    watch.wrote()
+    watch.wrote("tick")
     assert watch.answers
     monkeypatch.setattr(redis_state, "STALE_S", -1.0)
     assert watch.state is RedisState.AWAY
@@ -84,11 +104,11 @@ def test_an_outage_is_logged_once_with_its_beginning_and_its_end(
     watch: RedisWatch, caplog: pytest.LogCaptureFixture
 ):
     caplog.set_level(logging.INFO)
-    watch.wrote()
+    watch.wrote("tick")
     for _ in range(3):
-        watch.failed(RedisConnectionError("refused"))
+        watch.failed("tick", RedisConnectionError("refused"))
     for _ in range(3):
-        watch.wrote()
+        watch.wrote("tick")
     assert len(caplog.messages) == 2
     assert caplog.messages[0] == "Redis is away, waiting for it: refused"
     assert caplog.messages[1].startswith("Redis answers again after ")
@@ -113,7 +133,7 @@ async def test_a_redis_that_cannot_write_to_its_disk_is_down(watch: RedisWatch):
     async with without_a_disk() as server, connect(server.url) as redis:
         with pytest.raises(ResponseError) as refused:
             await JobQueue(redis).tick()
-        watch.failed(refused.value)
+        watch.failed("tick", refused.value)
         assert watch.state is RedisState.DOWN
 
 
