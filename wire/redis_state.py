@@ -48,7 +48,8 @@ _STATES = (
 )
 """What an error says of Redis; the first that fits."""
 _NOT_NOW_CODES = ("NOREPLICAS", "MISCONF")
-"""redis-py has no classes for these two."""
+_CUT_CODE = "UNBLOCKED"
+"""redis-py has no classes for these three. The last ends who waits as a master becomes a replica."""
 
 
 class RedisWatch:
@@ -91,6 +92,8 @@ class RedisWatch:
             case RedisState.REFUSES:
                 self._refused_kinds.add(kind)
             case state:
+                # Rights come first, so it has them.
+                self._refused_kinds.discard(kind)
                 self._write_refusal = state
         self._heard(error)
 
@@ -127,5 +130,7 @@ def _words(state: RedisState) -> str:
 def _state_after(error: RedisError) -> RedisState:
     if str(error).startswith(_NOT_NOW_CODES):
         return RedisState.DOWN
+    if str(error).startswith(_CUT_CODE):
+        return RedisState.AWAY
     states = (state for kind, state in _STATES if isinstance(error, kind))
     return next(states, RedisState.AWAY)

@@ -62,6 +62,20 @@ def test_each_error_says_how_redis_is(watch: RedisWatch, error: RedisError, stat
     assert watch.answers
 
 
+def test_who_is_cut_off_as_a_master_becomes_a_replica_was_refused_nothing(watch: RedisWatch):
+    watch.failed("hints", ResponseError("UNBLOCKED force unblock from blocking operation"))
+    watch.failed("tick", ReadOnlyError("replica"))
+    assert watch.state is RedisState.READ_ONLY
+    watch.wrote("tick")
+    assert watch.answers
+
+
+def test_who_may_not_write_to_a_replica_has_the_right_to(watch: RedisWatch):
+    watch.failed("tick", NoPermissionError("right"))
+    watch.failed("tick", ReadOnlyError("replica"))
+    assert watch.state is RedisState.READ_ONLY
+
+
 def test_only_a_write_ends_what_a_refused_write_began(watch: RedisWatch):
     watch.failed("tick", OutOfMemoryError("OOM"))
     watch.read("hints")
