@@ -3,6 +3,7 @@
 import asyncio
 from asyncio.subprocess import Process
 
+from bot.follower import RECONCILE_INTERVAL_S
 from tests.faults.slow_engine import POISON
 from tests.soak.stage import Stage
 
@@ -75,6 +76,9 @@ async def second_bot(stage: Stage) -> None:
     doomed: Process = stage.chance.choice(stage.bots)
     async with stage.silence():
         await stage.kill(doomed)
+        # What the dead one showed the other takes up in its next round. Were all data lost before,
+        # nobody would know of it: two faults at once.
+        await asyncio.sleep(2 * RECONCILE_INTERVAL_S)
 
 
 async def _pause(stage: Stage, at_most_s: float) -> None:
