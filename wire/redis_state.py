@@ -49,7 +49,7 @@ _STATES = (
 """What an error says of Redis; the first that fits."""
 _NOT_NOW_CODES = ("NOREPLICAS", "MISCONF")
 _CUT_CODE = "UNBLOCKED"
-"""redis-py has no classes for these three. The last ends who waits as a master becomes a replica."""
+"""redis-py has no classes for these three. The last cuts off who waits on a new replica."""
 
 
 class RedisWatch:
