@@ -136,6 +136,8 @@ class BotClient(discord.AutoShardedClient):
     async def close(self) -> None:
         """Leave Discord. Replies that are not done go on when the bot starts again."""
         await self._finish_asking()
+        if self._follower is not None:
+            await self._follower.leave()
         ending = {*self._background, *self._registering}
         for task in ending:
             task.cancel()

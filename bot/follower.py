@@ -5,6 +5,7 @@ jobs are its own, and takes up those that nobody here shows, whoever submitted t
 """
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections import Counter
@@ -31,6 +32,7 @@ _log = logging.getLogger(__name__)
 RECONCILE_INTERVAL_S = 5.0
 STALLED_S = 30.0
 """Longer than any pause or outage keeps a loop from its next turn."""
+LEAVE_WITHIN_S = 1.0
 HINTS, RECONCILING = "following hints", "reconciling"
 MAX_CRASHES = 3
 """How often a reply may fail for a reason nobody foresaw before it is given up."""
@@ -102,6 +104,12 @@ class Follower:
             finally:
                 # What is admitted from now on is shown by the next run.
                 self._replies = None
+
+    async def leave(self) -> None:
+        """Have Redis know what the next bot has to show, as far as it can be told in time."""
+        with contextlib.suppress(RedisError, TimeoutError):
+            async with asyncio.timeout(LEAVE_WITHIN_S):
+                await self._queue.owe(self._bot_id, self._live)
 
     def expect(self, job_id: str) -> None:
         """Announce a job that is about to be submitted, so that it is not taken for an orphan."""
@@ -199,7 +207,10 @@ class Follower:
     async def _reconcile(self) -> None:
         while True:
             try:
-                for job_id in await self._queue.own(self._bot_id):
+                own = await self._queue.own(self._bot_id)
+                if missing := self._live.keys() - own:
+                    await self._queue.owe(self._bot_id, missing)
+                for job_id in own:
                     await self._adopt(job_id)
             except RedisError as error:
                 await self._wait_for_redis(RECONCILING, error)

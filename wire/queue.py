@@ -5,7 +5,7 @@ State is truth, events are hints: a job's hash and its text always hold everythi
 
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
 from pydantic import ValidationError
@@ -56,7 +56,7 @@ __all__ = [
 
 DEFAULT_BOUNDS = Bounds()
 SCRIPTS = (
-    *("submit", "cancel", "snapshot", "place", "note", "follow", "shown", "tick", "models"),
+    *("submit", "cancel", "snapshot", "place", "note", "follow", "owe", "shown", "tick", "models"),
     *("marks", "claim", "beat", "finish", "release", "leave", "announce"),
 )
 HINTS_PER_READ = 500
@@ -150,6 +150,10 @@ class JobQueue:
     async def shown(self, bot_id: str, job_id: str) -> None:
         """Note that the last word on a job is shown (or that nobody can be told any more)."""
         await self._run("shown", bot_id, job_id)
+
+    async def owe(self, bot_id: str, job_ids: Iterable[str]) -> None:
+        """Have `own` list these jobs again, if it was lost and they are not shown to the end."""
+        await self._run("owe", bot_id, *job_ids)
 
     async def follow(self, bot_id: str) -> str:
         """Say where this bot's stream ends now; "0-0" when nothing was ever written to it.

@@ -1,5 +1,6 @@
 """A bot that stops or is killed, and one that comes back: each reply goes on where it stood."""
 
+import asyncio
 import time
 
 import pytest
@@ -10,6 +11,7 @@ from bot.origin import MessageOrigin, dump_origin
 from sandbox.model import Message
 from sandbox.server import Sandbox
 from tests.bot.support import (
+    DEADLINE_S,
     LABEL,
     MARK,
     Engine,
@@ -222,3 +224,39 @@ async def test_a_job_that_cannot_even_be_told_of_holds_up_no_other(
     record = await queue.snapshot(job.job_id)
     assert record is not None
     assert record.state is JobState.ENDED
+
+
+async def as_if_killed() -> None:
+    """Tell nobody anything."""
+
+
+@pytest.mark.parametrize("when", ["while-it-runs", "as-it-ends"])
+async def test_a_last_word_is_shown_by_the_next_bot_though_redis_has_lost_whose_it_is(
+    sandbox: Sandbox,
+    redis_url: str,
+    redis: Redis,
+    engine: Engine,
+    queue: JobQueue,
+    monkeypatch: pytest.MonkeyPatch,
+    when: str,
+):
+    if when == "while-it-runs":
+        monkeypatch.setattr("bot.follower.RECONCILE_INTERVAL_S", 0.02)
+    async with running_bot(sandbox, redis_url) as bot:
+        asked = await ask(sandbox)
+        job = await engine.take()
+        await engine.write(job, " upon")
+        reply = await sandbox.wait_for_reply(asked)
+        sandbox.faults.cut("*", times=9999)
+        await engine.end(job, " a time")
+        await redis.delete(f"{{ovid:0}}:own:{job.bot_id}", f"{{ovid:0}}:events:{job.bot_id}")
+        if when == "while-it-runs":
+            async with asyncio.timeout(DEADLINE_S):
+                while await queue.own(job.bot_id) != {job.job_id}:
+                    await asyncio.sleep(0.01)
+            assert bot._follower
+            monkeypatch.setattr(bot._follower, "leave", as_if_killed)
+    sandbox.faults.clear()
+    async with running_bot(sandbox, redis_url) as restarted:
+        await until_over(queue, restarted)
+    assert reply.content == f"{LABEL}\n upon a time"

@@ -105,6 +105,18 @@ async def test_what_has_ended_and_is_not_shown_is_found_again_by_who_follows(que
     assert await queue.own(BOT) == set()
 
 
+async def test_what_a_bot_still_shows_is_its_own_again_and_nothing_else(queue, redis):
+    await submit(queue, "shown", "owed", "gone", "runs")
+    await claim(queue)
+    for job_id in ("shown", "owed", "gone"):
+        await finish(queue, job_id)
+    await queue.shown(BOT, "shown")
+    await redis.delete(f"{{ovid:0}}:own:{BOT}", f"{{ovid:0}}:events:{BOT}", "{ovid:0}:job:gone")
+    await queue.owe(BOT, ["shown", "owed", "gone", "runs"])
+    assert await queue.own(BOT) == {"owed", "gone", "runs"}
+    assert await redis.ttl(f"{{ovid:0}}:own:{BOT}") > 0
+
+
 async def test_a_last_word_that_nobody_remembers_is_owed_no_more(queue, redis):
     await submit(queue, "a")
     await claim(queue)
