@@ -94,9 +94,7 @@ end
         file="bot/message_surface.py",
         old="nonce=nonce(self._job_id, part),",
         new='nonce=nonce(self._job_id, part) + __import__("secrets").token_hex(3),',
-        tests=(
-            f"{FAULTS}test_messages.py::test_11_what_discord_does_without_saying_so_is_not_done_twice",
-        ),
+        tests=(f"{FAULTS}test_bots.py::test_22_two_bots_of_one_name_give_one_answer",),
     ),
     Mutation(
         name="message-id-recovery",
@@ -120,7 +118,7 @@ end
     Mutation(
         name="own-set-recovery",
         file="bot/follower.py",
-        old="for job_id in await self._queue.own(self._bot_id):",
+        old="for job_id in own:",
         new="for job_id in frozenset[str]():",
         tests=(
             f"{FAULTS}test_bots.py::"
@@ -149,7 +147,7 @@ end
         file="wire/scripts/common.lua",
         old="if last and last <= now and now - last <= settings.freeze_gap_ms then return end",
         new="do return end",
-        tests=(f"{FAULTS}test_redis.py::test_06_leases_outlast_a_redis_that_was_away_for_longer",),
+        tests=(f"{FAULTS}test_redis.py::test_07_leases_outlast_a_redis_that_is_frozen",),
     ),
     Mutation(
         name="append-by-offset",
