@@ -93,8 +93,10 @@ end
         name="nonce",
         file="bot/message_surface.py",
         old="nonce=nonce(self._job_id, part),",
-        new='nonce=nonce(self._job_id, part) + __import__("secrets").token_hex(3),',
-        tests=(f"{FAULTS}test_bots.py::test_22_two_bots_of_one_name_give_one_answer",),
+        new="nonce=None,",
+        tests=(
+            f"{FAULTS}test_messages.py::test_11_what_discord_does_without_saying_so_is_not_done_twice",
+        ),
     ),
     Mutation(
         name="message-id-recovery",
