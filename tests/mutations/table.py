@@ -234,7 +234,7 @@ end
     Mutation(
         name="own-set-repair",
         file="wire/scripts/tick.lua",
-        old="    add_expiring(own_key(job.bot), job.id)\n",
+        old="if job.owed == '1' then add_expiring(own_key(job.bot), job.id) end",
         new="",
         tests=(
             f"{FAULTS}test_data_loss.py::"

@@ -105,6 +105,16 @@ async def test_what_has_ended_and_is_not_shown_is_found_again_by_who_follows(que
     assert await queue.own(BOT) == set()
 
 
+async def test_a_job_that_was_closed_unseen_is_nobodys_again_though_it_still_runs(queue, redis):
+    await submit(queue, "closed", "shows")
+    await claim(queue)
+    await queue.cancel("closed")
+    await queue.shown(BOT, "closed")
+    await redis.delete(f"{{ovid:0}}:own:{BOT}")
+    await queue.tick()
+    assert await queue.own(BOT) == {"shows"}
+
+
 async def test_what_a_bot_still_shows_is_its_own_again_and_nothing_else(queue, redis):
     await submit(queue, "shown", "owed", "gone", "runs")
     await claim(queue)

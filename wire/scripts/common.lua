@@ -67,7 +67,7 @@ end
 
 local FIELDS = {
   'state', 'user', 'bot', 'attempt', 'engine', 'model', 'beaten', 'released', 'cancel', 'suspect',
-  'created', 'deadline', 'seed', 'outcome', 'wants',
+  'created', 'deadline', 'seed', 'outcome', 'wants', 'owed',
 }
 
 -- The job, or nil when Redis has forgotten it. A field that was never set reads ''.

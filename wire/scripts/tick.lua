@@ -102,7 +102,8 @@ local function mend_counts(jobs)
   local wanted, was = {}, redis.call('HGETALL', COUNT)
   for _, job in ipairs(jobs) do
     wanted[job.user] = (wanted[job.user] or 0) + 1
-    add_expiring(own_key(job.bot), job.id)
+    -- One that is closed unseen is not to be shown though it runs for a while yet.
+    if job.owed == '1' then add_expiring(own_key(job.bot), job.id) end
   end
   if #jobs < redis.call('ZCARD', OPEN) then return end -- too many to have seen them all
   for i = 1, #was, 2 do
