@@ -17,6 +17,7 @@ from bot.discord_errors import DeniedError, GoneError, UnreachableError, discord
 from bot.intake import Request
 from bot.origin import InteractionOrigin, MessageOrigin, Origin
 from bot.prompts import Names, build_prompt
+from bot.supervise import Pauses
 from wire.jobs import MAX_TOKENS_LIMIT, SamplingParams
 
 _log = logging.getLogger(__name__)
@@ -106,7 +107,7 @@ async def insist(say: Callable[[], Awaitable[None]], job_id: str) -> None:
         DeniedError: The bot may not write there.
     """
     give_up_at_s = time.monotonic() + SAY_FOR_S
-    pause_s = SAY_RETRY_MIN_S
+    pauses = Pauses(SAY_RETRY_MIN_S, SAY_RETRY_MAX_S)
     while True:
         try:
             await say()
@@ -119,8 +120,7 @@ async def insist(say: Callable[[], Awaitable[None]], job_id: str) -> None:
             _log.info("job=%s: a sentence could not be said yet: %s", job_id, error)
         else:
             return
-        await asyncio.sleep(pause_s)
-        pause_s = min(2 * pause_s, SAY_RETRY_MAX_S)
+        await asyncio.sleep(pauses.after())
 
 
 def generate_command(

@@ -107,6 +107,8 @@ class Follower:
 
     async def leave(self) -> None:
         """Have Redis know what the next bot has to show, as far as it can be told in time."""
+        if not self._live:
+            return
         with contextlib.suppress(RedisError, TimeoutError):
             async with asyncio.timeout(LEAVE_WITHIN_S):
                 await self._queue.owe(self._bot_id, self._live)

@@ -65,7 +65,7 @@ class InteractionSurface(Surface):
         except GoneError as error:
             self._in_its_place(error)
             raise
-        # It is told, since it was waited for.
+        # Asked to `wait`, the adapter gives the message, which its type leaves open.
         return Posted(int(cast("dict[str, Any]", message)["id"]), is_as_sent=True)
 
     def _in_its_place(self, error: GoneError) -> MessageSurface:

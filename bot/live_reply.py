@@ -17,6 +17,7 @@ from bot.metrics import BotMetrics
 from bot.origin import Origin
 from bot.pace import Pace
 from bot.reply_view import View, view_of, view_of_forgotten
+from bot.supervise import Pauses
 from bot.surface import Surface
 from wire.endings import Ending
 from wire.log_lines import log_facts
@@ -122,14 +123,14 @@ class LiveReply:
 
     async def _until_reached(self, step: Callable[[], Awaitable[T]]) -> T:
         """Repeat a step until Redis and Discord could be reached for all of it."""
-        retry_s = RETRY_MIN_S
+        pauses = Pauses(RETRY_MIN_S, RETRY_MAX_S)
         while True:
             try:
                 return await step()
             except (RedisError, UnreachableError) as error:
-                _log.info("job=%s: tried again in %.2f s: %r", self.job_id, retry_s, error)
-            await asyncio.sleep(retry_s)
-            retry_s = min(2 * retry_s, RETRY_MAX_S)
+                pause_s = pauses.after()
+                _log.info("job=%s: tried again in %.2f s: %r", self.job_id, pause_s, error)
+            await asyncio.sleep(pause_s)
 
     async def _wait_for_news(self, at_most_s: float) -> None:
         try:

@@ -1,4 +1,4 @@
-"""Keep what ends going: a background task that dies is logged and started again, never silent."""
+"""Try again: how long to wait before, and background tasks that are started anew when they die."""
 
 import asyncio
 import logging
@@ -10,10 +10,10 @@ RESTART_MIN_S, RESTART_MAX_S = 0.5, 30.0
 
 
 class Pauses:
-    """How long to wait before each new run: twice as long as before, until one lasts.
+    """How long to wait before each new try: twice as long as before, until one lasts.
 
     Args:
-        min_s: After the first run, and after one that lasted longer than `max_s`.
+        min_s: After the first try, and after one that lasted longer than `max_s`.
         max_s: The longest.
     """
 
@@ -22,8 +22,8 @@ class Pauses:
         self._max_s = max_s
         self._next_s = min_s
 
-    def after(self, lasted_s: float) -> float:
-        """Return the pause after a run of this length, in seconds."""
+    def after(self, lasted_s: float = 0.0) -> float:
+        """Return the pause after a try of this length, in seconds."""
         pause_s = self._min_s if lasted_s > self._max_s else self._next_s
         self._next_s = min(2 * pause_s, self._max_s)
         return pause_s
