@@ -4,56 +4,22 @@ import asyncio
 import json
 import os
 import shutil
-import socket
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from redis.asyncio import Redis
 
-from engine.__main__ import main
-from engine.watermark import WatermarkKey
+from tests.engine.doctor import MARK, OLD_MARK, OLD_SECRET, SECRET, Examine, examine, models, only
 from tests.engine.test_command_line import here
 from tests.threads import num_threads
 from wire.queue import JobQueue
 
-__all__ = ["here"]
+__all__ = ["examine", "here", "models"]
 
-SECRET, OLD_SECRET = bytes(range(32)), bytes(range(1, 33))
-MARK, OLD_MARK = WatermarkKey(SECRET).fingerprint, WatermarkKey(OLD_SECRET).fingerprint
 NOBODY = 65534
-
-Examine = Callable[..., tuple[int, list[str]]]
-
-
-@pytest.fixture
-def models(saved: Path, here: Path) -> Path:
-    """A folder with one model and a key, for a test to spoil."""
-    shutil.copytree(saved, here / "models" / "tiny")
-    key_file = here / "models" / ".watermark-key"
-    key_file.write_text(f"{SECRET.hex()}\n{OLD_SECRET.hex()}\n")
-    key_file.chmod(0o600)
-    return here / "models"
-
-
-@pytest.fixture
-def examine(models: Path, capsys: pytest.CaptureFixture[str]) -> Examine:
-    """Runs `doctor` for that folder, without Redis unless one is named: exit status and lines."""
-
-    def run(*more: str, redis_url: str | None = None) -> tuple[int, list[str]]:
-        door = ("--no-redis", "--http-port", "0") if redis_url is None else ()
-        where = () if redis_url is None else ("--redis-url", redis_url)
-        options = ("--models", str(models), "--model", "tiny", "--device", "cpu")
-        status = main(["doctor", *options, *door, *where, *more])
-        output = capsys.readouterr()
-        assert output.err == ""
-        assert SECRET.hex() not in output.out
-        assert OLD_SECRET.hex() not in output.out
-        return status, output.out.splitlines()
-
-    return run
 
 
 @pytest.fixture
@@ -61,11 +27,6 @@ def threads() -> Iterator[None]:
     """Puts back how many threads PyTorch has."""
     with num_threads(torch.get_num_threads()):
         yield
-
-
-def only(lines: list[str], level: str) -> str:
-    [line] = [each for each in lines if each.startswith(level)]
-    return line
 
 
 def test_an_engine_that_lacks_nothing_is_all_well(examine: Examine, models: Path):
@@ -272,57 +233,3 @@ def test_more_threads_than_cores_are_a_warning(examine: Examine):
     line = only(lines, "warn")
     assert line.startswith("warn  device: 1024 threads share ")
     assert line.endswith(f"Set OVID_THREADS={os.cpu_count()}.")
-
-
-@pytest.mark.parametrize("door", ["http", "health"])
-def test_a_port_that_is_taken_is_a_warning(examine: Examine, door: str):
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        status, lines = examine(f"--{door}-port", str(taken.getsockname()[1]))
-    assert status == 1
-    line = only(lines, "warn")
-    assert "cannot be had: " in line
-    assert f"Take another OVID_{door.upper()}_PORT" in line
-
-
-def test_two_doors_at_one_port_are_a_warning(examine: Examine):
-    with socket.create_server(("127.0.0.1", 0)) as gone:
-        port = str(gone.getsockname()[1])
-    status, lines = examine("--http-port", port, "--health-port", port)
-    assert status == 1
-    assert "Take another OVID_HEALTH_PORT" in only(lines, "warn")
-
-
-@pytest.mark.skipif(not socket.has_ipv6, reason="this machine has no IPv6")
-@pytest.mark.parametrize("door", ["http", "health"])
-def test_a_free_port_at_an_ipv6_address_is_free(examine: Examine, door: str):
-    with socket.create_server(("::1", 0), family=socket.AF_INET6) as gone:
-        port = gone.getsockname()[1]
-    status, lines = examine(f"--{door}-port", str(port), f"--{door}-host", "::1")
-    assert status == 0
-    assert f"ok    {door}: port {port} at ::1 is free." in lines
-
-
-@pytest.mark.parametrize("host", ["nö..x", "192.0.2.1"])
-def test_a_host_that_is_not_this_machine_s_is_a_fault(examine: Examine, host: str):
-    status, lines = examine("--health-port", "9", "--health-host", host)
-    assert status == 2
-    assert only(lines, "FAULT").startswith("FAULT health: ")
-    assert "Correct OVID_HEALTH_HOST" in only(lines, "FAULT")
-
-
-def test_http_that_serve_would_not_start_with_is_a_fault(examine: Examine):
-    status, lines = examine("--http-host", "0.0.0.0")
-    assert status == 2
-    assert only(lines, "FAULT").startswith("FAULT http: The HTTP host is 0.0.0.0, ")
-    assert only(lines, "FAULT").endswith("`serve` does not start.")
-
-
-def test_a_models_folder_that_takes_no_uploads_is_a_fault_only_with_http(
-    examine: Examine, models: Path, redis_url: str
-):
-    (models / ".files").write_text("in the way")
-    status, lines = examine()
-    assert status == 2
-    said = f"uploads cannot be kept in {models}. Let {models}/.files be a folder"
-    assert said in only(lines, "FAULT")
-    assert examine(redis_url=redis_url)[0] < 2
