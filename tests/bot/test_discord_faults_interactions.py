@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from redis.asyncio import Redis
 
 from bot import replies
 from bot.client import BotClient
@@ -88,6 +89,21 @@ async def test_too_late_for_one_of_two_bots_is_not_too_late_for_the_person(
         assert sandbox.bot_messages(sandbox.general) == [called.original]
         assert called.original
         assert replies.TOO_LATE not in [each.content for each in called.original.revisions]
+
+
+async def test_too_late_for_what_a_bot_of_another_version_has_is_not_too_late_for_the_person(
+    sandbox: Sandbox, bot: BotClient, redis: Redis, caplog: pytest.LogCaptureFixture
+):
+    gate = asyncio.Event()
+    sandbox.faults.refuse(CALLBACK, 404, code=10062, gate=gate)
+    called = await call(sandbox)
+    job_id = f"i{called.channel.id}.{called.id}"
+    await redis.hset(f"{{ovid:0}}:job:{job_id}", mapping={"state": "waiting", "body": "{}"})
+    gate.set()
+    await until(lambda: any("too late" in each for each in warnings(caplog)) and not bot._asking)
+    assert sandbox.bot_messages(sandbox.general) == []
+    assert told_in_private(sandbox) == []
+    assert not any(each.exc_info for each in caplog.records)
 
 
 async def test_a_verification_that_comes_too_late_is_spoken_of_nowhere(
