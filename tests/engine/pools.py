@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import threading
 import weakref
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import torch
@@ -146,7 +146,11 @@ async def writing(pool: ModelPool, name: str) -> AsyncIterator[asyncio.Event]:
             await task
 
 
-async def loading(load: FakeLoader) -> None:
+async def until(predicate: Callable[[], object]) -> None:
     async with asyncio.timeout(DEADLINE_S):
-        while load.num_loading == 0:
+        while not predicate():
             await asyncio.sleep(0.01)
+
+
+async def loading(load: FakeLoader) -> None:
+    await until(lambda: load.num_loading)

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import shutil
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -23,11 +24,15 @@ from tests.engine.pools import (
     loading,
     make_pool,
     says,
+    until,
     write_model,
     writing,
 )
 from tests.engine.support import ENDLESS, forever_a, make_params
 from wire.jobs import SamplingParams
+
+A_WHILE_S = 0.2
+"""Long enough for who does not wait to be seen leaving; short beside the engine's `LEAVE_S`."""
 
 
 async def test_a_model_that_was_trained_again_is_loaded_anew(models):
@@ -54,9 +59,7 @@ async def test_a_reply_is_finished_by_the_weights_that_began_it(models, small):
             small._next_tokens["notes"] = says("the new one")
             assert await ask(pool, "notes") == "the new one"
             assert len(small.in_memory) == 3
-        async with asyncio.timeout(DEADLINE_S):
-            while len(small.in_memory) == 3:
-                await asyncio.sleep(0.01)
+        await until(lambda: len(small.in_memory) < 3)
         assert pool.is_alive
         assert await ask(pool, "notes") == "the new one"
 
@@ -69,8 +72,7 @@ async def test_where_old_and_new_weights_do_not_fit_together_the_old_reply_is_wa
             write_model(models, "notes", "trained again")
             small._next_tokens["notes"] = says("the new one")
             asked = asyncio.create_task(ask(pool, "notes"))
-            while not pool._closing:
-                await asyncio.sleep(0)
+            await until(lambda: pool._closing)
             assert not asked.done()
             cancelled.set()
             assert await asked == "the new one"
@@ -127,8 +129,8 @@ async def test_a_model_whose_folder_moves_while_it_is_loaded_leaves_nothing_runn
         await loading(load)
         write_model(models, "1558M")
         second = asyncio.create_task(ask(pool, "1558M"))
-        while sum(each.num_users for each in [*pool._running.values(), *pool._closing]) < 2:
-            await asyncio.sleep(0.001)
+        everywhere = (pool._running.values(), pool._closing)
+        await until(lambda: sum(each.num_users for some in everywhere for each in some) == 2)
         leaver.cancel()
         await asyncio.gather(leaver, return_exceptions=True)
         load.gate.set()
@@ -138,7 +140,15 @@ async def test_a_model_whose_folder_moves_while_it_is_loaded_leaves_nothing_runn
 
 
 async def test_leaving_waits_for_a_model_that_is_just_being_closed(models):
-    load = FakeLoader({"tiny": says("x"), "notes": forever_a}, pace_s=0.3)
+    in_step, step_may_end = threading.Event(), threading.Event()
+
+    def next_token(held: Sequence[int]) -> int:
+        if bytes(held).endswith(b"a"):
+            in_step.set()
+            step_may_end.wait(DEADLINE_S)
+        return forever_a(held)
+
+    load = FakeLoader({"tiny": says("x"), "notes": next_token})
     params = make_params(max_tokens=ENDLESS)
     async with make_pool(models, load) as pool:
         async with (
@@ -146,13 +156,14 @@ async def test_leaving_waits_for_a_model_that_is_just_being_closed(models):
             contextlib.aclosing(engine.generate("hi", params)) as events,
         ):
             await anext(events)
-        # Its thread is in the middle of a step now.
+            await until(in_step.is_set)
         write_model(models, "notes", "trained again")
+        load._next_tokens["notes"] = says("another")
         asked = asyncio.create_task(ask(pool, "notes"))
         # The request was taken back; next comes the order to end.
-        while engine._inbox.qsize() < 2:
-            await asyncio.sleep(0)
+        await until(lambda: engine._inbox.qsize() == 2)
         asked.cancel()
+        asyncio.get_running_loop().call_later(A_WHILE_S, step_may_end.set)
     assert not [each for each in threading.enumerate() if each.name == "engine"]
 
 
