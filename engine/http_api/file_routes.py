@@ -2,20 +2,23 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from aiohttp import BodyPartReader, web
 
 from engine.http_api.door import door_key, in_time
 from engine.http_api.errors import ApiError, damaged_body
-from engine.http_api.files import PURPOSE
+from engine.http_api.files import PURPOSE, FileStore
 from engine.http_api.options import MIB
 from engine.http_api.records import LONGEST_PAGE, as_list, page
 
 CHUNK_BYTES = 256 * 1024
 MAX_PURPOSE_BYTES = 256
+
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -40,7 +43,7 @@ async def upload_file(request: web.Request) -> web.Response:
         if upload.content is None:
             msg = "file is missing: the form must have a part of that name, with a file name."
             raise ApiError(400, msg, param="file")
-        record = await asyncio.to_thread(door.files.keep, upload.content, upload.filename)
+        record = await _to_its_end(door.files.keep, upload.content, upload.filename)
     return web.json_response(record.json_object())
 
 
@@ -100,7 +103,17 @@ async def _upload(request: web.Request) -> AsyncIterator[_Upload]:
         yield upload
     finally:
         if upload.content is not None:
-            await asyncio.to_thread(request.app[door_key].files.discard, upload.content)
+            await _to_its_end(request.app[door_key].files.discard, upload.content)
+
+
+async def _to_its_end(work: Callable[..., T], *args: object) -> T:
+    """Work on the disk in a thread; whoever is cancelled meanwhile still waits for its end."""
+    working = asyncio.ensure_future(asyncio.to_thread(work, *args))
+    try:
+        return await asyncio.shield(working)
+    except asyncio.CancelledError:
+        await asyncio.wait([working])
+        raise
 
 
 async def _take_part(request: web.Request, part: object, upload: _Upload) -> None:
@@ -113,12 +126,18 @@ async def _take_part(request: web.Request, part: object, upload: _Upload) -> Non
         upload.purpose = b"".join(given).decode(errors="replace")
     elif part.name == "file" and upload.content is None:
         upload.filename = part.filename or ""
-        upload.content = await asyncio.to_thread(door.files.begin, upload.filename)
+        content = await _to_its_end(_begin, door.files, upload)
         chunks = _chunks(request, part, door.options.max_upload_bytes, "file")
-        await _save(chunks, upload.content)
+        await _save(chunks, content)
     else:
         msg = f"The form must have the parts purpose and file once each, not {part.name!r}."
         raise ApiError(400, msg)
+
+
+def _begin(files: FileStore, upload: _Upload) -> Path:
+    # Noted in the thread: whoever is cancelled gets no result, and must know what to clear away.
+    upload.content = files.begin(upload.filename)
+    return upload.content
 
 
 async def _chunks(

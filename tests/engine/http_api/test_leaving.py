@@ -15,6 +15,7 @@ import openai
 import pytest
 
 from engine.async_engine import AsyncEngine
+from engine.http_api.files import FileStore
 from tests.engine.http_api.serving import DEADLINE_S, Served, fake, serving
 
 POLL_S = 0.005
@@ -54,19 +55,37 @@ async def test_a_client_that_leaves_frees_its_slots_at_the_next_step(
 
 @pytest.mark.parametrize("path", ["/v1/completions", "/v1/files"])
 async def test_a_client_that_leaves_while_it_sends_leaves_nothing(models: Path, path: str):
-    form = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.txt"\r\n\r\nhalf'
-    kind = "multipart/form-data; boundary=b" if path == "/v1/files" else "application/json"
-    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\n"
     async with serving(models, load=fake(), grace_s=DEADLINE_S) as served:
-        _, writer = await asyncio.open_connection("127.0.0.1", served.port)
-        writer.write(f"{head}Content-Length: 1000000\r\n\r\n".encode() + form)
-        await writer.drain()
+        writer = await half_sent(served, path)
         # By then the server has the first half.
         assert (await served.post("/v1/tokenize", text="x"))[0] == 200
         writer.close()
         # Were it still counted, this would wait out the grace time.
         await stopped(served)
-    assert not [each for each in (models / ".files").iterdir() if each.name != "jobs"]
+    assert uploads_in(models) == []
+
+
+async def test_a_client_that_leaves_while_the_disk_is_slow_leaves_nothing(
+    models: Path, monkeypatch: pytest.MonkeyPatch
+):
+    beginning, go_on = threading.Event(), threading.Event()
+    begin = FileStore.begin
+
+    def slowly(store: FileStore, filename: str) -> Path:
+        beginning.set()
+        assert go_on.wait(DEADLINE_S)
+        return begin(store, filename)
+
+    monkeypatch.setattr(FileStore, "begin", slowly)
+    async with serving(models, load=fake(), grace_s=DEADLINE_S) as served:
+        writer = await half_sent(served, "/v1/files")
+        assert await asyncio.to_thread(beginning.wait, DEADLINE_S)
+        writer.close()
+        # By then the server knows that it has left.
+        assert (await served.post("/v1/tokenize", text="x"))[0] == 200
+        go_on.set()
+        await stopped(served)
+    assert uploads_in(models) == []
 
 
 async def test_a_client_that_leaves_while_a_model_is_loaded_gives_its_place_back(models: Path):
@@ -203,6 +222,20 @@ async def test_a_server_on_its_way_down_takes_nothing_new(models: Path):
         assert (status, answer["error"]["code"]) == (503, "shutting_down")
         writer.close()
         await stopping
+
+
+async def half_sent(served: Served, path: str) -> asyncio.StreamWriter:
+    form = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.txt"\r\n\r\nhalf'
+    kind = "multipart/form-data; boundary=b" if path == "/v1/files" else "application/json"
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\n"
+    _, writer = await asyncio.open_connection("127.0.0.1", served.port)
+    writer.write(f"{head}Content-Length: 1000000\r\n\r\n".encode() + form)
+    await writer.drain()
+    return writer
+
+
+def uploads_in(models: Path) -> list[Path]:
+    return [each for each in (models / ".files").iterdir() if each.name != "jobs"]
 
 
 async def stopped(served: Served) -> None:
