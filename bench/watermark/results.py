@@ -128,15 +128,13 @@ def measure(amount: Plan, shelf: Shelf, say: Say) -> Results:
     plain = _measures(subject, texts.unmarked)
     described = _quality(subject, texts, plain, amount)
     say("h and temperature")
-    by_context = {count: texts.variants[1.0, count] for count in plan.CONTEXTS}
-    contexts = _contexts(subject, by_context, plain, amount)
-    temperatures = _temperatures(subject, texts.variants, amount)
+    contexts = _contexts(subject, texts, plain, amount)
+    temperatures = _temperatures(subject, texts, amount)
     say("false positives, and costs")
     tokenizers = [subject.tokenizer]
     tokenizers += [Tokenizer.from_folder(human.VOCABULARY)] if random else []
     return Results(
-        machine=f"{platform.machine()}, {platform.system()}, Python {platform.python_version()}, "
-        f"torch {torch.__version__}, threads: {torch.get_num_threads()}",
+        machine=_machine(),
         plan=amount,
         cases=cases,
         random=random,
@@ -163,6 +161,13 @@ def plain_data(value: object) -> object:
 
 def _key(key: object) -> str:
     return f"{key[0]}, {key[1]} tokens" if isinstance(key, tuple) else str(key)
+
+
+def _machine() -> str:
+    return (
+        f"{platform.machine()}, {platform.system()}, Python {platform.python_version()}, "
+        f"torch {torch.__version__}, threads: {torch.get_num_threads()}"
+    )
 
 
 def _texts(subject: Subject, shelf: Shelf, amount: Plan) -> Texts:
@@ -201,14 +206,12 @@ def _measures(subject: Subject, texts: Sequence[Ids]) -> dict[str, list[float]]:
 
 
 def _contexts(
-    subject: Subject,
-    texts: Mapping[int, Sequence[Ids]],
-    plain: dict[str, list[float]],
-    amount: Plan,
+    subject: Subject, texts: Texts, plain: dict[str, list[float]], amount: Plan
 ) -> dict[int, ByContext]:
-    shares = detection.by_context(subject, texts, CONTEXT_CASES)
+    by_context = {count: texts.variants[1.0, count] for count in plan.CONTEXTS}
+    shares = detection.by_context(subject, by_context, CONTEXT_CASES)
     results = {}
-    for count, written_texts in sorted(texts.items()):
+    for count, written_texts in sorted(by_context.items()):
         with context_tokens(count):
             skipped = [
                 1 - find_mark(ids[:TARGET_LENGTH], key_of(0)).num_scored / (TARGET_LENGTH - count)
@@ -221,17 +224,15 @@ def _contexts(
     return results
 
 
-def _temperatures(
-    subject: Subject, variants: Mapping[tuple[float, int], Sequence[Ids]], amount: Plan
-) -> dict[float, ByTemperature]:
+def _temperatures(subject: Subject, texts: Texts, amount: Plan) -> dict[float, ByTemperature]:
     results = {}
     for value in plan.TEMPERATURES:
-        texts = {count: variants[value, count] for count in plan.COOL_CONTEXTS}
-        some = next(iter(texts.values()))
+        by_context = {count: texts.variants[value, count] for count in plan.COOL_CONTEXTS}
+        some = next(iter(by_context.values()))
         entropies = [read.entropy for read in quality.read(subject, some, temperature=value)]
         results[value] = ByTemperature(
             Mean.of(entropies, resamples=amount.resamples),
-            detection.by_context(subject, texts, COOL_CASES),
+            detection.by_context(subject, by_context, COOL_CASES),
         )
     return results
 
