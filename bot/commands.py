@@ -32,6 +32,16 @@ SAY_FOR_S = 600.0
 SAY_RETRY_MIN_S, SAY_RETRY_MAX_S = 0.5, 10.0
 MAX_NAME_CHARS = 64
 DEFAULTS = SamplingParams()
+OPTIONS = {
+    "prompt": "How the text begins. GPT-2 goes on from there; it follows no instructions.",
+    "length": f"At most so many tokens, about 4 letters each (default {DEFAULTS.max_tokens})",
+    "temperature": f"0 always takes the likeliest, 2 is wild (default {DEFAULTS.temperature:g})",
+    "top_k": f"Choose among the k likeliest tokens, 0 among all (default {DEFAULTS.top_k})",
+    "top_p": f"Choose among the likeliest that make up p (default {DEFAULTS.top_p:g}, all)",
+    "seed": "The same seed gives the same text again (default: a new one)",
+    "model": "Which model writes (default: the one that the engine was started with)",
+}
+"""What people are shown of each option of `/generate`."""
 
 MAX_MODEL_NAME_CHARS = 64
 MAX_CHOICES = 25
@@ -135,15 +145,7 @@ def generate_command(
         return [app_commands.Choice(name=name, value=name) for name in names[:MAX_CHOICES]]
 
     @app_commands.command(name="generate", description="Let GPT-2 write a text")
-    @app_commands.describe(
-        prompt="How the text begins. GPT-2 goes on from there; it follows no instructions.",
-        length=f"At most so many tokens, about 4 letters each (default {DEFAULTS.max_tokens})",
-        temperature=f"0 always takes the likeliest, 2 is wild (default {DEFAULTS.temperature:g})",
-        top_k=f"Choose among the k likeliest tokens, 0 among all (default {DEFAULTS.top_k})",
-        top_p=f"Choose among the likeliest that make up p (default {DEFAULTS.top_p:g}, all)",
-        seed="The same seed gives the same text again (default: a new one)",
-        model="Which model writes (default: the one that the engine was started with)",
-    )
+    @app_commands.describe(**OPTIONS)
     @app_commands.autocomplete(model=matching_models)
     async def generate(
         interaction: discord.Interaction[Any],
