@@ -111,13 +111,12 @@ def _read(numbers: tuple[Any, ...], model: str) -> Details:
         "first_token_ms": _read_ms(first_token_ms),
         "total_ms": _read_ms(total_ms),
     }
-    reason = _REASONS[choices >> 5 & 3]
     return Details.model_validate(
         {
             "model": model,
             "provenance": provenance,
             "params": params,
-            "finish_reason": reason,
+            "finish_reason": _REASONS[choices >> 5 & 3],
             "usage": usage,
         }
     )
