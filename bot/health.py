@@ -138,7 +138,20 @@ async def health_server(
     Raises:
         OSError: That address and port cannot be had.
     """
+    metrics.register(Present(health))
+    runner = web.AppRunner(_app(health, metrics), access_log=None, shutdown_timeout=FAREWELL_S)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host, port).start()
+        taken: int = runner.addresses[0][1]
+        shown = f"[{host}]" if ":" in host else host
+        _log.info("health at http://%s:%d", shown, taken)
+        yield taken
+    finally:
+        await runner.cleanup()
 
+
+def _app(health: BotHealth, metrics: BotMetrics) -> web.Application:
     async def healthz(_: web.Request) -> web.Response:
         words = "ok" if health.is_well else "not ok"
         return web.json_response({"status": words}, status=200 if health.is_well else 503)
@@ -155,14 +168,4 @@ async def health_server(
     app.add_routes(
         [web.get("/healthz", healthz), web.get("/readyz", readyz), web.get("/metrics", expose)]
     )
-    metrics.register(Present(health))
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=FAREWELL_S)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, host, port).start()
-        taken: int = runner.addresses[0][1]
-        shown = f"[{host}]" if ":" in host else host
-        _log.info("health at http://%s:%d", shown, taken)
-        yield taken
-    finally:
-        await runner.cleanup()
+    return app
