@@ -35,22 +35,12 @@ def verify_commands(
 
     async def look_at(interaction: Interaction, reading: Awaitable[tuple[Request, str]]) -> None:
         try:
-            request, looked_at = await read(reading)
+            request, looked_at = await _read(reading, reading_now)
         except RefusedError as error:
             await refuse(interaction_origin(interaction, is_private=True), str(error))
         else:
             origin = interaction_origin(interaction, is_private=True, looked_at=looked_at)
             await answer(origin, request)
-
-    async def read(reading: Awaitable[tuple[Request, str]]) -> tuple[Request, str]:
-        task = asyncio.ensure_future(reading)
-        reading_now.add(task)
-        try:
-            return await task
-        except asyncio.CancelledError:
-            raise RefusedError(replies.STOPPING_HERE) from None
-        finally:
-            reading_now.discard(task)
 
     @app_commands.command(name="verify", description="Ask whether this bot wrote a text")
     @app_commands.describe(
@@ -73,3 +63,16 @@ def verify_commands(
 
     menu = app_commands.ContextMenu(name=MENU_NAME, callback=was_this_machine_generated)
     return verify, menu
+
+
+async def _read(
+    reading: Awaitable[tuple[Request, str]], reading_now: set[asyncio.Task[Any]]
+) -> tuple[Request, str]:
+    task = asyncio.ensure_future(reading)
+    reading_now.add(task)
+    try:
+        return await task
+    except asyncio.CancelledError:
+        raise RefusedError(replies.STOPPING_HERE) from None
+    finally:
+        reading_now.discard(task)
