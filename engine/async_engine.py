@@ -12,7 +12,7 @@ import queue
 import secrets
 import threading
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterator
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -146,12 +146,7 @@ class AsyncEngine:
         if params.seed is None:
             params = params.model_copy(update={"seed": secrets.randbelow(2**53)})
         request = _Request(prompt, params, scoring, waited_ms, _handing_over_to(events))
-        watch = asyncio.ensure_future(self._watch(request, cancelled)) if cancelled else None
-        self._inbox.put(request)
-        # The thread may have died before it could see this request.
-        if self._stopped.is_set():
-            request.emit(EngineStoppedError("The engine has stopped."))
-        try:
+        with self._asked(request, cancelled):
             while True:
                 event = await events.get()
                 if isinstance(event, EngineStoppedError):
@@ -159,6 +154,17 @@ class AsyncEngine:
                 yield event
                 if not isinstance(event, Delta):
                     return
+
+    @contextlib.contextmanager
+    def _asked(self, request: _Request, cancelled: asyncio.Event | None) -> Iterator[None]:
+        """Have a request answered until the block is left."""
+        watch = asyncio.ensure_future(self._watch(request, cancelled)) if cancelled else None
+        self._inbox.put(request)
+        # The thread may have died before it could see this request.
+        if self._stopped.is_set():
+            request.emit(EngineStoppedError("The engine has stopped."))
+        try:
+            yield
         finally:
             if watch is not None:
                 watch.cancel()
