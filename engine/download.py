@@ -80,11 +80,7 @@ def download(
             shutil.rmtree(partial, ignore_errors=True)
             return folder
         _check_room(release, partial)
-        with requests.Session() as session:
-            for file in release.files:
-                if not (partial / file.name).is_file():
-                    url = release.url(file, mirror)
-                    _fetch_checked(session, url, file, partial, patience or Patience(), progress)
+        _fetch_missing(release, mirror, partial, patience or Patience(), progress)
         partial.rename(folder)
     return folder
 
@@ -106,6 +102,16 @@ def sha256(path: Path) -> str:
     """
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _fetch_missing(
+    release: Release, mirror: str, partial: Path, patience: Patience, progress: Progress
+) -> None:
+    with requests.Session() as session:
+        for file in release.files:
+            if not (partial / file.name).is_file():
+                url = release.url(file, mirror)
+                _fetch_checked(session, url, file, partial, patience, progress)
 
 
 def _fetch_checked(
