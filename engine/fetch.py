@@ -5,11 +5,12 @@ request names the first byte that is missing (RFC 9110, section 14), and, by If-
 that the bytes before it came from. An answer that does not fit on to them starts the file over.
 """
 
+import contextlib
 import os
 import random
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -100,15 +101,11 @@ def fetch(
     furthest, attempt = size_bytes(path), 0
     while True:
         try:
-            _attempt(session, url, path, max_bytes, patience, progress)
+            with _our_errors(url, patience):
+                _attempt(session, url, path, max_bytes, patience, progress)
             break
         except _TransientError as error:
             reason, asked_s = str(error), error.retry_after_s
-        except TRANSIENT_ERRORS as error:
-            reason, asked_s = _reason(error, patience), 0.0
-        except requests.RequestException as error:
-            msg = f"{_public(url)} cannot be fetched ({type(error).__name__}): check the mirror."
-            raise DownloadError(msg) from None
         if size_bytes(path) >= furthest + patience.progress_bytes:
             furthest, attempt = size_bytes(path), 0
         attempt += 1
@@ -134,6 +131,18 @@ def forget(path: Path, progress: Progress) -> None:
     progress.advance(-size_bytes(path))
     path.unlink(missing_ok=True)
     _etag_path(path).unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _our_errors(url: str, patience: Patience) -> Iterator[None]:
+    """Say of what goes wrong on the way whether another attempt may go better."""
+    try:
+        yield
+    except TRANSIENT_ERRORS as error:
+        raise _TransientError(_reason(error, patience)) from None
+    except requests.RequestException as error:
+        msg = f"{_public(url)} cannot be fetched ({type(error).__name__}): check the mirror."
+        raise DownloadError(msg) from None
 
 
 def _attempt(
