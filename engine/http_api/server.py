@@ -5,6 +5,7 @@ import contextlib
 import logging
 import socket
 from collections.abc import AsyncIterator, MutableMapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 from aiohttp import web
@@ -73,24 +74,16 @@ async def http_api(
         EngineError: another server has these models.
         OSError: the address cannot be listened at, or `.files` cannot be written.
     """
-    files = FileStore(options.files)
-    fine_tuning = FineTuning(options.files / "jobs", options.models, files, options.finetune_args)
-    verifier = verifier or Verifier(pool.folders)
     engine_health = engine_health or EngineHealth(pool, EngineMetrics())
-    metrics = engine_health.metrics
-    door = Door(pool, options, Places(options.max_requests), files, fine_tuning, verifier, metrics)
+    door = _door(pool, options, verifier or Verifier(pool.folders), engine_health.metrics)
     engine_health.num_over_http = lambda: door.places.num_taken
     async with contextlib.AsyncExitStack() as stack:
-        # Another server would take this one's jobs for those of a dead one.
-        refusal = (
-            f"Another HTTP server keeps its files in {options.files}: give each its own --models."
-        )
-        stack.enter_context(alone_in(options.files, refusal))
-        await asyncio.to_thread(files.open)
+        stack.enter_context(_alone(options))
+        await asyncio.to_thread(door.files.open)
         listening = await asyncio.to_thread(_listen, options)
         stack.callback(listening.close)
-        await fine_tuning.open()
-        stack.push_async_callback(fine_tuning.close)
+        await door.fine_tuning.open()
+        stack.push_async_callback(door.fine_tuning.close)
         await stack.enter_async_context(_answering(door, engine_health, listening))
         port: int = listening.getsockname()[1]
         log.info("HTTP at %s, port %d", options.host, port)
@@ -98,6 +91,20 @@ async def http_api(
             yield port
         finally:
             await _drain(door)
+
+
+def _door(
+    pool: ModelPool, options: HttpOptions, verifier: Verifier, metrics: EngineMetrics
+) -> Door:
+    files = FileStore(options.files)
+    fine_tuning = FineTuning(options.files / "jobs", options.models, files, options.finetune_args)
+    return Door(pool, options, Places(options.max_requests), files, fine_tuning, verifier, metrics)
+
+
+def _alone(options: HttpOptions) -> AbstractContextManager[None]:
+    # Another server would take this one's jobs for those of a dead one.
+    refusal = f"Another HTTP server keeps its files in {options.files}: give each its own --models."
+    return alone_in(options.files, refusal)
 
 
 @contextlib.asynccontextmanager
