@@ -143,10 +143,7 @@ def load_engine(
         config = ModelConfig.from_folder(folder)
         # First of all, since it costs nothing and may be all that is done.
         check_memory(config, num_slots, device, dtype)
-        tokenizer = Tokenizer.from_folder(folder)
-        if tokenizer.n_vocab > config.n_vocab:
-            msg = f"{folder}: {tokenizer.n_vocab} tokens do not fit vocab_size {config.n_vocab}"
-            raise ModelError(msg)
+        tokenizer = _load_tokenizer(folder, config)
         model, weights = _load_and_hash(folder, device, dtype)
     runner = TorchModelRunner(
         model, num_slots=num_slots, n_vocab=tokenizer.n_vocab, watermark=watermark
@@ -157,14 +154,17 @@ def load_engine(
         max_waiting=max_waiting,
         eot=tokenizer.eot,
     )
-    maker = Maker(
-        weights=weights,
-        device=cast("Device", device.type),
-        precision=cast("Precision", str(dtype).removeprefix("torch.")),
-        key=watermark.fingerprint if watermark else None,
-    )
+    maker = _maker(weights, device, dtype, watermark)
     engine = LLMEngine(runner, scheduler, tokenizer, n_ctx=config.n_ctx, maker=maker)
     return engine, model_name(folder)
+
+
+def _load_tokenizer(folder: Path, config: ModelConfig) -> Tokenizer:
+    tokenizer = Tokenizer.from_folder(folder)
+    if tokenizer.n_vocab > config.n_vocab:
+        msg = f"{folder}: {tokenizer.n_vocab} tokens do not fit vocab_size {config.n_vocab}"
+        raise ModelError(msg)
+    return tokenizer
 
 
 def _load_and_hash(folder: Path, device: torch.device, dtype: torch.dtype) -> tuple[GPT2, str]:
@@ -173,6 +173,17 @@ def _load_and_hash(folder: Path, device: torch.device, dtype: torch.dtype) -> tu
         hashing = beside.submit(hash_weights, folder)
         model = load_model(folder, device=device, dtype=dtype)
         return model, hashing.result()
+
+
+def _maker(
+    weights: str, device: torch.device, dtype: torch.dtype, watermark: WatermarkKey | None
+) -> Maker:
+    return Maker(
+        weights=weights,
+        device=cast("Device", device.type),
+        precision=cast("Precision", str(dtype).removeprefix("torch.")),
+        key=watermark.fingerprint if watermark else None,
+    )
 
 
 def check_memory(
