@@ -53,8 +53,7 @@ def sample(logits: Tensor, rows: Sequence[SampleRow]) -> Tensor:
         FloatingPointError: a row holds NaN or infinity where its highest logit should be.
 
     Source: Gumbel-max, Maddison et al. 2014; repetition penalty, Keskar et al. 2019, section 4.1;
-    top-k, Fan et al. 2018; nucleus sampling, Holtzman et al. 2020, section 3.1: the smallest set
-    whose probability reaches top_p, one token more than openai/gpt-2:src/sample.py keeps.
+    top-k, Fan et al. 2018; top-p (nucleus sampling), Holtzman et al. 2020, section 3.1.
     """
     logits = torch.stack([_penalised(*pair) for pair in zip(logits.float(), rows, strict=True)])
     highest = logits.amax(-1, keepdim=True)
@@ -123,7 +122,10 @@ def _threshold(scaled: Tensor, params: list[SamplingParams]) -> Tensor:
 
 
 def _nucleus(top: Tensor, top_p: Tensor, kth: Tensor) -> Tensor:
-    """Return `(b, 1)`: the lowest of the descending `top` in the smallest set that reaches p."""
+    """Return `(b, 1)`: the lowest of the descending `top` in the smallest set that reaches p.
+
+    That is one token more than openai/gpt-2:src/sample.py keeps.
+    """
     before = top.softmax(-1).cumsum(-1).roll(1, dims=-1)
     before[:, 0] = 0.0
     reached = torch.where(before < top_p[:, None], top, math.inf).amin(-1, keepdim=True)
