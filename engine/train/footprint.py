@@ -82,8 +82,7 @@ def footprint(
     block = rows * block_tokens * width * (BLOCK_BYTES_MIXED if is_mixed else BLOCK_BYTES)
     head = HEAD_COPIES * rows * block_tokens * config.n_vocab * FLOAT_BYTES
     if recomputes:
-        entries = layers * rows * block_tokens * width * FLOAT_BYTES
-        activations = entries + 2 * block + head // rows
+        activations = layers * rows * block_tokens * width * FLOAT_BYTES + 2 * block + head // rows
     else:
         activations = layers * block + head
     halves = 2 * config.num_parameters if is_mixed else 0
