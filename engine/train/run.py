@@ -58,23 +58,13 @@ def finetune(settings: TrainingSettings, source: Path, world: World) -> str:
     tokenizer = Tokenizer.from_folder(source)
     corpus = world.from_first(lambda: _prepare(settings, config, params, tokenizer, world))
     model = _start(settings, source, config, world.device)
-    adapter = None
-    if settings.lora_rank is not None:
-        adapter = Adapter(
-            model, rank=settings.lora_rank, alpha=settings.lora_alpha, seed=settings.seed
-        )
+    adapter = _adapter(settings, model)
     scratch = settings.out / SCRATCH_NAME
     checkpoints = Checkpoints(scratch, _run_name(settings, params, corpus, model))
     training = Training(model, corpus, params, checkpoints=checkpoints, world=world)
     summary = ""
     if world.is_first:
-        samples = _samples(settings, model, tokenizer)
-        refusal = f"another process trains {settings.name} in {settings.models}: wait for it"
-        with (
-            alone_in(scratch, refusal),
-            open_losses(scratch / "losses.csv", training.progress.step) as losses,
-        ):
-            result = training.run(_reporter(losses, samples, settings))
+        result = _run_recorded(training, settings, _samples(settings, model, tokenizer))
         if adapter is not None:
             adapter.merge()
         summary = _put_beside(settings, params, corpus, result, world)
@@ -164,6 +154,12 @@ def _start(
     return model
 
 
+def _adapter(settings: TrainingSettings, model: GPT2) -> Adapter | None:
+    if settings.lora_rank is None:
+        return None
+    return Adapter(model, rank=settings.lora_rank, alpha=settings.lora_alpha, seed=settings.seed)
+
+
 def _samples(settings: TrainingSettings, model: GPT2, tokenizer: Tokenizer) -> SampleWriter | None:
     if settings.sample_every is None:
         return None
@@ -175,6 +171,19 @@ def _samples(settings: TrainingSettings, model: GPT2, tokenizer: Tokenizer) -> S
         length=settings.sample_length,
         seed=settings.seed,
     )
+
+
+def _run_recorded(
+    training: Training, settings: TrainingSettings, samples: SampleWriter | None
+) -> Result:
+    """Train, alone in the new folder, with a table of what is learnt."""
+    scratch = settings.out / SCRATCH_NAME
+    refusal = f"another process trains {settings.name} in {settings.models}: wait for it"
+    with (
+        alone_in(scratch, refusal),
+        open_losses(scratch / "losses.csv", training.progress.step) as losses,
+    ):
+        return training.run(_reporter(losses, samples, settings))
 
 
 def _reporter(
