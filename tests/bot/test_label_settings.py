@@ -19,6 +19,7 @@ from bot.label import check_note, label
 from bot.render import MIN_ROOM_UNITS, render
 from bot.replies import asked_by
 from bot.settings import BotSettings, explain_settings
+from sandbox.model import Message
 from sandbox.server import Sandbox
 from tests.bot.support import DEADLINE_S, EARLY_LABEL, LABEL, Engine, until_over
 from wire.queue import JobQueue
@@ -125,7 +126,10 @@ async def see_a_reply(
             await running
     parts = [each for each in sandbox.bot_messages(sandbox.general) if each not in before]
     assert len(parts) >= 2
-    note = settings.label_note
+    all_are_labelled(parts, settings.label_note)
+
+
+def all_are_labelled(parts: list[Message], note: str) -> None:
     heads = tuple(f"{label(name, 'en-US', note)}\n" for name in (None, "124M"))
     for part in parts:
         for revision in part.revisions:
