@@ -62,7 +62,7 @@ class FileServer:
         self.etags: dict[str, str] = {}
         self._plans: dict[str, deque[Twist]] = defaultdict(deque)
         self._closing = threading.Event()
-        self._http = _Server(("127.0.0.1", 0), _handler(self))
+        self._http = _Server(self)
         self._thread = threading.Thread(target=self._http.serve_forever, args=(0.01,))
 
     @property
@@ -109,69 +109,72 @@ class FileServer:
 
 
 class _Server(ThreadingHTTPServer):
+    def __init__(self, owner: FileServer) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.owner = owner
+
     def handle_error(self, request: object, client_address: object) -> None:
         # A client that leaves early, also in the middle, is what many of the tests are about.
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)  # type: ignore[arg-type]
 
 
-def _handler(owner: FileServer) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+class _Handler(BaseHTTPRequestHandler):
+    server: _Server
+    protocol_version = "HTTP/1.1"
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-            """Keep standard error clean."""
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        """Keep standard error clean."""
 
-        def do_GET(self) -> None:
-            asked, if_range = self.headers["Range"], self.headers["If-Range"]
-            owner.log.append(Seen(self.path, asked, if_range))
-            twist = owner.next_twist(self.path)
-            if twist.etag is not None:
-                owner.etags[self.path] = twist.etag
-            if twist.status is not None or self.path not in owner.files:
-                self._answer(twist.status or 404, twist, {}, b"")
-                return
-            data, start = owner.files[self.path], 0
-            current = if_range in (None, owner.etag(self.path)) or twist.ignore_if_range
-            if asked and current and not twist.ignore_range:
-                start = int(asked.removeprefix("bytes=").removesuffix("-"))
-            headers = {"ETag": owner.etag(self.path)}
-            if start >= len(data):
-                self._answer(416, twist, {"Content-Range": f"bytes */{len(data)}"}, b"")
-            elif start:
-                headers["Content-Range"] = f"bytes {start}-{len(data) - 1}/{len(data)}"
-                self._answer(206, twist, headers, data[start:])
-            else:
-                self._answer(200, twist, headers, data)
+    def do_GET(self) -> None:
+        asked, if_range = self.headers["Range"], self.headers["If-Range"]
+        owner = self.server.owner
+        owner.log.append(Seen(self.path, asked, if_range))
+        twist = owner.next_twist(self.path)
+        if twist.etag is not None:
+            owner.etags[self.path] = twist.etag
+        if twist.status is not None or self.path not in owner.files:
+            self._answer(twist.status or 404, twist, {}, b"")
+            return
+        data, start = owner.files[self.path], 0
+        current = if_range in (None, owner.etag(self.path)) or twist.ignore_if_range
+        if asked and current and not twist.ignore_range:
+            start = int(asked.removeprefix("bytes=").removesuffix("-"))
+        headers = {"ETag": owner.etag(self.path)}
+        if start >= len(data):
+            self._answer(416, twist, {"Content-Range": f"bytes */{len(data)}"}, b"")
+        elif start:
+            headers["Content-Range"] = f"bytes {start}-{len(data) - 1}/{len(data)}"
+            self._answer(206, twist, headers, data[start:])
+        else:
+            self._answer(200, twist, headers, data)
 
-        def _answer(self, status: int, twist: Twist, headers: dict[str, str], body: bytes) -> None:
-            if twist.corrupt:
-                middle = len(body) // 2
-                body = body[:middle] + bytes([body[middle] ^ 1]) + body[middle + 1 :]
-            if twist.compress:
-                body = gzip.compress(body)
-                headers["Content-Encoding"] = "gzip"
-            headers = {"Content-Length": str(len(body)), **headers, **twist.headers}
-            self.send_response(status)
-            for name, value in headers.items():
-                if value:
-                    self.send_header(name, value)
-            self.end_headers()
-            self._send(twist, body)
+    def _answer(self, status: int, twist: Twist, headers: dict[str, str], body: bytes) -> None:
+        if twist.corrupt:
+            middle = len(body) // 2
+            body = body[:middle] + bytes([body[middle] ^ 1]) + body[middle + 1 :]
+        if twist.compress:
+            body = gzip.compress(body)
+            headers["Content-Encoding"] = "gzip"
+        headers = {"Content-Length": str(len(body)), **headers, **twist.headers}
+        self.send_response(status)
+        for name, value in headers.items():
+            if value:
+                self.send_header(name, value)
+        self.end_headers()
+        self._send(twist, body)
 
-        def _send(self, twist: Twist, body: bytes) -> None:
-            try:
-                self.wfile.write(body[: twist.end_after][: twist.stall_after] + twist.extra)
-                self.wfile.flush()
-            except ConnectionError:
-                self.close_connection = True
-                return
-            if twist.stall_after is not None:
-                owner.stall()
-            if twist.reset:
-                linger = struct.pack("ii", 1, 0)
-                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-            if twist.extra or twist.end_after is not None or twist.headers.get("Connection"):
-                self.close_connection = True
-
-    return Handler
+    def _send(self, twist: Twist, body: bytes) -> None:
+        try:
+            self.wfile.write(body[: twist.end_after][: twist.stall_after] + twist.extra)
+            self.wfile.flush()
+        except ConnectionError:
+            self.close_connection = True
+            return
+        if twist.stall_after is not None:
+            self.server.owner.stall()
+        if twist.reset:
+            linger = struct.pack("ii", 1, 0)
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        if twist.extra or twist.end_after is not None or twist.headers.get("Connection"):
+            self.close_connection = True
