@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 
 from tests.end_to_end.stack import Stack
-from tests.faults.account import Account, Fate
+from tests.faults.account import Account, Ask, Fate
 from tests.faults.probe import TIMEOUT_S, Probe
 
 READY = {"status": "ready"}
@@ -57,11 +57,8 @@ def log_of(stack: Stack, program: Process) -> str:
     return stack.log_of[program].read_text()
 
 
-@pytest.mark.fault
-async def test_a_job_is_counted_and_logged_once_in_both_programs(
-    stack: Stack, account: Account, session: aiohttp.ClientSession
-) -> None:
-    watched = await start(stack, session)
+async def ask_for_every_fate(stack: Stack, account: Account) -> tuple[Ask, Ask, Ask]:
+    """Let one text be written, one fail and one be refused, and two more be written."""
     ann, ben = stack.sandbox.join("Ann"), stack.sandbox.join("Ben")
     written = await account.generate(ann, "A private word", length=12)
     # One that no model has room for, and one more than a person may have unfinished.
@@ -70,6 +67,15 @@ async def test_a_job_is_counted_and_logged_once_in_both_programs(
     fates = await account.check(Fate.REFUSED, Fate.ERROR)
     assert fates == {Fate.FULL: 3, Fate.REFUSED: 1, Fate.ERROR: 1}
     [refused] = [ask for ask in many if await account.fate(ask) is Fate.REFUSED]
+    return written, too_long, refused
+
+
+@pytest.mark.fault
+async def test_a_job_is_counted_and_logged_once_in_both_programs(
+    stack: Stack, account: Account, session: aiohttp.ClientSession
+) -> None:
+    watched = await start(stack, session)
+    written, too_long, refused = await ask_for_every_fate(stack, account)
 
     # The last line comes behind the last edit.
     async with asyncio.timeout(TIMEOUT_S):
