@@ -88,25 +88,31 @@ async def _read(stream: asyncio.StreamReader, demo: Demo) -> None:
         demo.take(data)
 
 
+def _clean_environment() -> dict[str, str]:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("OVID_")}
+    return clean | {"TERM": "xterm", "PROMPT_TOOLKIT_NO_CPR": "1"}
+
+
+def open_terminal() -> tuple[int, int]:
+    master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 100, 0, 0))
+    return master, slave
+
+
 @asynccontextmanager
 async def demo(*arguments: str, terminal: bool = False, **environment: str) -> AsyncIterator[Demo]:
     """Run the demo; whatever of it is left when the block ends is killed."""
-    marker = f"OVID_DEMO_TEST={uuid.uuid4()}"
-    name, value = marker.split("=")
-    clean = {key: each for key, each in os.environ.items() if not key.startswith("OVID_")}
+    marker = str(uuid.uuid4())
     command = (sys.executable, "-m", "tests.sandbox.small_demo", *arguments)
     # A demo that fails keeps its logs; here they go when the block ends.
     logs = tempfile.TemporaryDirectory()
-    fixed = {name: value, "TERM": "xterm", "PROMPT_TOOLKIT_NO_CPR": "1", "TMPDIR": logs.name}
-    env = {**clean, **environment, **fixed}
+    fixed = {"OVID_DEMO_TEST": marker, "TMPDIR": logs.name}
     loop = asyncio.get_running_loop()
-    master, slave = pty.openpty() if terminal else (-1, asyncio.subprocess.PIPE)
-    if terminal:
-        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 100, 0, 0))
+    master, slave = open_terminal() if terminal else (-1, asyncio.subprocess.PIPE)
     process = await asyncio.create_subprocess_exec(
         *command,
         cwd=ROOT,
-        env=env,
+        env=_clean_environment() | environment | fixed,
         stdin=slave if terminal else asyncio.subprocess.DEVNULL,
         stdout=slave,
         stderr=slave if terminal else asyncio.subprocess.STDOUT,
