@@ -41,6 +41,9 @@ class Callback(IntEnum):
     MODAL = 9
 
 
+SHOWN_AT_ONCE = {Callback.MESSAGE, Callback.UPDATE}
+
+
 class Interactions:
     """The handlers, over one world as our bot sees it."""
 
@@ -79,7 +82,7 @@ class Interactions:
         interaction.answer_kind = int(kind)
         self._world.wake()
         if call.query.get("with_response") in {"1", "true"}:
-            return self._view().answered(interaction, int(kind))
+            return _callback_response(self._view(), interaction, kind)
         return None
 
     def _apply(self, kind: Callback, interaction: Interaction, data: Json, call: Call) -> None:
@@ -196,6 +199,23 @@ def _callback(body: Json, interaction: Interaction) -> Callback:
     if completes != (interaction.kind is InteractionKind.AUTOCOMPLETE):
         raise _bad_type(number)
     return kind
+
+
+def _callback_response(view: View, interaction: Interaction, kind: Callback) -> Json:
+    """Make an InteractionCallbackResponse; a deferred answer has no message in it yet."""
+    about: Json = {"id": str(interaction.id), "type": int(interaction.kind)}
+    original = interaction.original
+    if original is None:
+        return {"interaction": about}
+    about |= {
+        "response_message_id": str(original.id),
+        "response_message_loading": Flags.LOADING in original.flags,
+        "response_message_ephemeral": Flags.EPHEMERAL in original.flags,
+    }
+    if kind not in SHOWN_AT_ONCE:
+        return {"interaction": about}
+    resource = {"type": int(kind), "message": view.message(original)}
+    return {"interaction": about, "resource": resource}
 
 
 def _kind_of_answer(interaction: Interaction) -> MessageKind | None:

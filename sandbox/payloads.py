@@ -22,8 +22,6 @@ from sandbox.rights import MEMBER_PERMISSIONS, NOTHING, OWNER_PERMISSIONS
 from sandbox.world import DISCORD_EPOCH_MS, World
 
 TEXT_CHANNEL, DM_CHANNEL = 0, 1
-SHOWN_AT_ONCE = {4, 7}
-"""The callback types that post or change a message."""
 
 
 def timestamp(snowflake: int) -> str:
@@ -294,19 +292,3 @@ class View:
         if "target_id" in interaction.data:
             body["target_message_id"] = interaction.data["target_id"]
         return body
-
-    def answered(self, interaction: Interaction, answer_kind: int) -> Json:
-        """Make an InteractionCallbackResponse; a deferred answer has no message in it yet."""
-        about: Json = {"id": str(interaction.id), "type": int(interaction.kind)}
-        original = interaction.original
-        if original is None:
-            return {"interaction": about}
-        about |= {
-            "response_message_id": str(original.id),
-            "response_message_loading": Flags.LOADING in original.flags,
-            "response_message_ephemeral": Flags.EPHEMERAL in original.flags,
-        }
-        if answer_kind not in SHOWN_AT_ONCE:
-            return {"interaction": about}
-        resource = {"type": answer_kind, "message": self.message(original)}
-        return {"interaction": about, "resource": resource}
