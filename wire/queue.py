@@ -15,12 +15,12 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from wire import keys
 from wire.answers import (
     read_announced,
-    read_hint,
+    read_hints,
     read_models,
     read_names,
     read_record,
     read_stats,
-    union_of,
+    read_submitted,
 )
 from wire.connection import BLOCK_MAX_S
 from wire.jobs import ErrorCode, Failed, Job, Outcome, explain
@@ -103,8 +103,7 @@ class JobQueue:
             answer = await self._run("submit", *args)
         except RedisTimeoutError:
             answer = await self._run("submit", *args)
-        admission, num_waiting, num_engines = cast("tuple[bytes, int, int]", answer)
-        return Submitted(Admission(admission.decode()), num_waiting, num_engines)
+        return read_submitted(answer)
 
     async def cancel(self, job_id: str) -> bool:
         """Stop a job: a waiting one now, a running one at its engine's next beat.
@@ -120,8 +119,7 @@ class JobQueue:
         Raises:
             ValueError: When a program of another wire version wrote the job, or somebody by hand.
         """
-        answer = await self._run("snapshot", job_id)
-        return read_record(*cast("tuple[list[bytes], bytes]", answer))
+        return read_record(await self._run("snapshot", job_id))
 
     async def place(self, job_id: str) -> int | None:
         """Estimate a job's place in line: 1 is next, None is not waiting.
@@ -175,18 +173,14 @@ class JobQueue:
             count=HINTS_PER_READ,
             block=min(block_ms, int(BLOCK_MAX_S * 1000)) or None,
         )
-        answer = cast("list[tuple[bytes, list[tuple[bytes, dict[bytes, bytes]]]]]", streams or [])
-        return [
-            read_hint(entry_id, fields) for _, entries in answer for entry_id, fields in entries
-        ]
+        return read_hints(streams)
 
     async def tick(self) -> QueueStats:
         """Keep deadlines and leases, repair what was lost of the indexes, and count.
 
         Bots call it every `wire.keys.TICK_INTERVAL_S`.
         """
-        answer = cast("list[int | bytes]", await self._run("tick"))
-        return read_stats(answer)
+        return read_stats(await self._run("tick"))
 
     async def models(self) -> tuple[str, ...]:
         """List what a job may name: what live engines have.
@@ -194,8 +188,7 @@ class JobQueue:
         The models that engines run where none is named come first, the most common of them at the
         head; the others follow in ABC order.
         """
-        offers = cast("list[bytes]", await self._run("models"))
-        return union_of([read_models(each) for each in offers])
+        return read_models(await self._run("models"))
 
     async def announce(self, engine: str, fingerprint: str) -> dict[str, Announced]:
         """Note which watermark key and version an engine has, and say what all live ones have.
@@ -267,11 +260,7 @@ class JobQueue:
             For each item: 0 not this engine's any more (drop it silently), 1 go on, 2 cancel
             asked, -(1 + n) send again from byte n of the attempt's UTF-8 text.
         """
-        args = [
-            part
-            for each in progress
-            for part in (each.job_id, each.attempt, each.offset_bytes, each.text)
-        ]
+        args = [arg for each in progress for arg in _args_of(each)]
         return cast("list[int]", await self._run("beat", engine, *args))
 
     async def finish(self, engine: str, progress: Progress, outcome: Outcome) -> int:
@@ -281,8 +270,8 @@ class JobQueue:
             1 ended with this outcome (now or by an earlier call), 0 not this engine's any more,
             -(1 + n) send again from byte n.
         """
-        job = (progress.job_id, progress.attempt, progress.offset_bytes, progress.text)
-        return cast("int", await self._run("finish", engine, *job, outcome.model_dump_json()))
+        args = (*_args_of(progress), outcome.model_dump_json())
+        return cast("int", await self._run("finish", engine, *args))
 
     async def release(self, engine: str, job_id: str, attempt: int) -> bool:
         """Give a job back to the head of its line; the attempt does not count.
@@ -314,3 +303,7 @@ class JobQueue:
 
     async def _run(self, script: str, *args: str | int) -> object:
         return await self._scripts[script](self._lane.prefix, self._settings, *args)
+
+
+def _args_of(progress: Progress) -> tuple[str, int, int, str]:
+    return progress.job_id, progress.attempt, progress.offset_bytes, progress.text
