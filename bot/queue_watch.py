@@ -7,7 +7,6 @@ tells it also keeps everybody's deadlines.
 import asyncio
 import logging
 import time
-from types import TracebackType
 from typing import Self
 
 from redis.exceptions import RedisError
@@ -44,12 +43,7 @@ class QueueWatch:
         self._ticking = asyncio.create_task(supervised(TICKING, self._tick))
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         if self._ticking is not None:
             self._ticking.cancel()
             await asyncio.gather(self._ticking, return_exceptions=True)

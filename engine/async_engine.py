@@ -15,7 +15,6 @@ import time
 from collections.abc import AsyncGenerator, Callable, Iterator
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass, field
-from types import TracebackType
 from typing import Self
 
 from engine.errors import EngineError, EngineStoppedError
@@ -90,12 +89,7 @@ class AsyncEngine:
         self._thread.start()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         self._inbox.put(None)
         await asyncio.to_thread(self._thread.join, LEAVE_S)
         if self._thread.is_alive():

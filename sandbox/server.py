@@ -4,7 +4,6 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Mapping
-from types import TracebackType
 from typing import Self
 
 from aiohttp import web
@@ -116,12 +115,7 @@ class Sandbox(People):
         self._port = self._runner.addresses[0][1]
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         self.faults.clear()
         await self.gateway.drop()
         await self._runner.cleanup()

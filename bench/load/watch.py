@@ -6,7 +6,6 @@ Also how late this process itself is: what it measures can be off by so much.
 import asyncio
 import time
 from itertools import pairwise
-from types import TracebackType
 from typing import Self
 
 import psutil
@@ -46,12 +45,7 @@ class Watch:
         self._task = asyncio.create_task(self._sample())
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         if self._task is not None:
             self._task.cancel()
 

@@ -8,7 +8,6 @@ import signal
 import sys
 from asyncio.subprocess import Process
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from redis.asyncio import Redis
@@ -74,18 +73,13 @@ class Stack:
         await self.sandbox.__aenter__()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         for process in self._processes:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
             await process.wait()
         await self.redis.aclose()
-        await self.sandbox.__aexit__(kind, error, traceback)
+        await self.sandbox.__aexit__(*error)
 
     async def forget(self) -> None:
         """Begin anew with the same programs: no job, and none of the messages so far."""
