@@ -48,7 +48,7 @@ def replace_model(new: Path, folder: Path) -> None:
         OSError: the disk refuses.
     """
     for path in (*new.iterdir(), new):
-        _flush(path)
+        flush(path)
     if not folder.exists():
         new.rename(folder)
     else:
@@ -58,7 +58,20 @@ def replace_model(new: Path, folder: Path) -> None:
         except OSError:
             _replace_each(new, folder)
         shutil.rmtree(new, ignore_errors=True)
-    _flush(folder.parent)
+    flush(folder.parent)
+
+
+def flush(path: Path) -> None:
+    """Have a file or a folder on the disk: a power cut may keep a name and lose what it holds.
+
+    Raises:
+        OSError: the disk refuses.
+    """
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _carry_along(folder: Path, new: Path) -> None:
@@ -94,13 +107,4 @@ def _replace_each(new: Path, folder: Path) -> None:
     files = [path for path in new.iterdir() if is_of_a_model(path.name)]
     for path in sorted(files, key=lambda path: path.name in CONFIG_NAMES):
         path.replace(folder / path.name)
-    _flush(folder)
-
-
-def _flush(path: Path) -> None:
-    # Or a power cut may keep a new name and lose what it should hold.
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    flush(folder)

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from engine.checkpoints.replacing import flush
 from engine.errors import ModelError
 
 CHECKPOINT_NAME = "checkpoint.pt"
@@ -93,7 +94,7 @@ class Checkpoints:
     def remove(self) -> None:
         """Remove the checkpoint: the run is over, and nothing goes on from it any more."""
         (self._folder / CHECKPOINT_NAME).unlink(missing_ok=True)
-        _sync_folder(self._folder)
+        flush(self._folder)
 
     def load_best(self, step: int) -> dict[str, Any]:
         """Return the weights after the step that a checkpoint calls the best.
@@ -124,19 +125,11 @@ class Checkpoints:
                 file.flush()
                 os.fsync(file.fileno())
             partial.replace(self._folder / name)
-            _sync_folder(self._folder)
+            flush(self._folder)
         except (OSError, RuntimeError) as error:
             # PyTorch reports a full disk as RuntimeError.
             msg = f"cannot write {self._folder / name}: {_first_line(error)}"
             raise ModelError(msg) from error
-
-
-def _sync_folder(folder: Path) -> None:
-    number = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)
 
 
 def _first_line(error: Exception) -> str:
