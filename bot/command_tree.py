@@ -14,7 +14,13 @@ from discord import app_commands
 from typing_extensions import override
 
 from bot import replies
-from bot.discord_errors import DeniedError, GoneError, UnreachableError, discord_errors
+from bot.discord_errors import (
+    DeniedError,
+    GoneError,
+    UnreachableError,
+    discord_errors,
+    failure_logged,
+)
 from bot.recent import Recent
 
 _log = logging.getLogger(__name__)
@@ -88,11 +94,8 @@ class CommandTree(app_commands.CommandTree[Any]):
         )
         if interaction.type is discord.InteractionType.autocomplete:
             return
-        try:
-            with discord_errors():
-                if interaction.response.is_done():
-                    await interaction.edit_original_response(content=replies.FAILED_HERE)
-                else:
-                    await interaction.response.send_message(replies.FAILED_HERE, ephemeral=True)
-        except (DeniedError, GoneError, UnreachableError) as failure:
-            _log.info("interaction %d: it could not be told: %s", interaction.id, failure)
+        with failure_logged(_log, "interaction %d: it could not be told: %s", interaction.id):
+            if interaction.response.is_done():
+                await interaction.edit_original_response(content=replies.FAILED_HERE)
+            else:
+                await interaction.response.send_message(replies.FAILED_HERE, ephemeral=True)

@@ -11,7 +11,7 @@ import discord
 
 from bot.details_id import PREFIX, UnreadableError, unpack_details
 from bot.details_words import DETAILS_BUTTON, UNREADABLE, details_words
-from bot.discord_errors import DeniedError, GoneError, UnreachableError, discord_errors
+from bot.discord_errors import failure_logged
 
 _log = logging.getLogger(__name__)
 
@@ -43,8 +43,5 @@ class DetailsButton(
         except UnreadableError as error:
             _log.warning("message %s: %s", interaction.message and interaction.message.id, error)
             said = UNREADABLE
-        try:
-            with discord_errors():
-                await interaction.response.send_message(said, ephemeral=True)
-        except (DeniedError, GoneError, UnreachableError) as error:
-            _log.info("a press of Details could not be answered: %s", error)
+        with failure_logged(_log, "a press of Details could not be answered: %s"):
+            await interaction.response.send_message(said, ephemeral=True)

@@ -1,5 +1,6 @@
 """Discord's many ways to refuse, made into three: it is gone, it is not allowed, or try later."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -61,3 +62,19 @@ def discord_errors() -> Iterator[None]:
         raise DeniedError(said, error.code, lacks_permission=error.status == 403) from error
     except (aiohttp.ClientError, OSError) as error:
         raise UnreachableError(type(error).__name__) from error
+
+
+@contextmanager
+def failure_logged(log: logging.Logger, message: str, *args: object) -> Iterator[None]:
+    """Log which of the three became of a call that nothing depends on.
+
+    Args:
+        log: Whose line it is.
+        message: Has a `%s` for each of `args`, and one more at the end for what Discord said.
+        args: What goes before that.
+    """
+    try:
+        with discord_errors():
+            yield
+    except (DeniedError, GoneError, UnreachableError) as error:
+        log.info(message, *args, error)

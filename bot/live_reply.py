@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from redis.exceptions import RedisError
 
-from bot.discord_errors import DeniedError, GoneError, UnreachableError
+from bot.discord_errors import DeniedError, GoneError, UnreachableError, failure_logged
 from bot.message_editor import MessageEditor
 from bot.metrics import BotMetrics
 from bot.origin import Origin
@@ -116,10 +116,8 @@ class LiveReply:
                 typing.cancel()
 
     async def _type(self) -> None:
-        try:
+        with failure_logged(_log, "job=%s: typing could not be shown: %s", self.job_id):
             await self._surface.typing()
-        except (GoneError, DeniedError, UnreachableError) as error:
-            _log.info("job=%s: typing could not be shown: %s", self.job_id, error)
 
     async def _until_reached(self, step: Callable[[], Awaitable[T]]) -> T:
         """Repeat a step until Redis and Discord could be reached for all of it."""

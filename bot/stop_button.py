@@ -13,7 +13,7 @@ import discord
 
 from bot import replies
 from bot.button import stop_button
-from bot.discord_errors import DeniedError, GoneError, UnreachableError, discord_errors
+from bot.discord_errors import failure_logged
 
 _log = logging.getLogger(__name__)
 
@@ -79,11 +79,9 @@ class StopButton(
 
     async def _try_to(self, answer: Awaitable[object]) -> None:
         """Answer the press, or log that it could not be: stopping does not depend on it."""
-        try:
-            with discord_errors():
-                await answer
-        except (DeniedError, GoneError, UnreachableError) as error:
-            _log.info("job=%s: the press of Stop could not be answered: %s", self._job_id, error)
+        said = "job=%s: the press of Stop could not be answered: %s"
+        with failure_logged(_log, said, self._job_id):
+            await answer
 
 
 def has_stop_button_of(message: discord.Message, job_id: str) -> bool:

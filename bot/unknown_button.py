@@ -12,7 +12,7 @@ import discord
 
 from bot.details_id import PREFIX
 from bot.details_words import UNREADABLE
-from bot.discord_errors import DeniedError, GoneError, UnreachableError, discord_errors
+from bot.discord_errors import failure_logged
 from bot.stop_button import TEMPLATE
 
 _log = logging.getLogger(__name__)
@@ -37,8 +37,5 @@ class UnknownButton(
 
     async def callback(self, interaction: discord.Interaction[Any]) -> None:
         """Tell whoever pressed it."""
-        try:
-            with discord_errors():
-                await interaction.response.send_message(UNREADABLE, ephemeral=True)
-        except (DeniedError, GoneError, UnreachableError) as error:
-            _log.info("a press of an unknown button could not be answered: %s", error)
+        with failure_logged(_log, "a press of an unknown button could not be answered: %s"):
+            await interaction.response.send_message(UNREADABLE, ephemeral=True)
