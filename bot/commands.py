@@ -18,7 +18,7 @@ from bot.intake import Request
 from bot.origin import InteractionOrigin, MessageOrigin, Origin
 from bot.prompts import Names, build_prompt
 from bot.supervise import Pauses
-from wire.jobs import MAX_TOKENS_LIMIT, SamplingParams
+from wire.jobs import MAX_TOKENS_LIMIT, MAX_TOP_K, SamplingParams
 
 _log = logging.getLogger(__name__)
 
@@ -152,7 +152,7 @@ def generate_command(
         prompt: app_commands.Range[str, 0, MAX_PROMPT_CHARS] = "",
         length: app_commands.Range[int, 1, MAX_TOKENS_LIMIT] = DEFAULTS.max_tokens,
         temperature: app_commands.Range[float, 0.0, 2.0] = DEFAULTS.temperature,
-        top_k: app_commands.Range[int, 0, 50257] = DEFAULTS.top_k,
+        top_k: app_commands.Range[int, 0, MAX_TOP_K] = DEFAULTS.top_k,
         top_p: app_commands.Range[float, 0.01, 1.0] = DEFAULTS.top_p,
         seed: app_commands.Range[int, 0, MAX_OPTION_INT] | None = None,
         model: app_commands.Range[str, 1, MAX_MODEL_NAME_CHARS] | None = None,

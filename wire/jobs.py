@@ -22,6 +22,17 @@ MAX_VERIFY_BYTES = 64 * 1024
 """The body of a job that asks where a text comes from."""
 MAX_TEXT_BYTES = 64 * 1024
 MAX_ORIGIN_BYTES = 2 * 1024
+HIGHEST_SEED = 2**63 - 1
+MAX_TOP_K = 50257
+"""GPT-2's vocabulary: there is no more to choose from."""
+
+Temperature = Annotated[float, Field(ge=0, le=2)]
+TopK = Annotated[int, Field(ge=0, le=MAX_TOP_K)]
+TopP = Annotated[float, Field(gt=0, le=1)]
+RepetitionPenalty = Annotated[float, Field(ge=1, le=2)]
+Seed = Annotated[int, Field(ge=0, le=HIGHEST_SEED)]
+StopString = Annotated[str, Field(min_length=1, max_length=MAX_STOP_CHARS)]
+StopStrings = Annotated[tuple[StopString, ...], Field(max_length=MAX_STOP_STRINGS)]
 
 
 class FinishReason(StrEnum):
@@ -54,20 +65,17 @@ class SamplingParams(Message):
     """
 
     max_tokens: Annotated[int, Field(ge=1, le=MAX_TOKENS_LIMIT)] = 128
-    temperature: Annotated[float, Field(ge=0, le=2)] = 1.0
+    temperature: Temperature = 1.0
     """0 is greedy: the most likely token, always."""
-    top_k: Annotated[int, Field(ge=0, le=50257)] = 40
+    top_k: TopK = 40
     """Keep the k most likely tokens; 0 keeps all."""
-    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    top_p: TopP = 1.0
     """Keep the smallest set of tokens whose probability reaches p."""
-    repetition_penalty: Annotated[float, Field(ge=1, le=2)] = 1.0
+    repetition_penalty: RepetitionPenalty = 1.0
     """Divide positive, multiply negative logits of tokens already seen (Keskar et al. 2019)."""
-    seed: Annotated[int, Field(ge=0, le=2**63 - 1)] | None = None
+    seed: Seed | None = None
     """None: the engine draws one and reports it."""
-    stop: Annotated[
-        tuple[Annotated[str, Field(min_length=1, max_length=MAX_STOP_CHARS)], ...],
-        Field(max_length=MAX_STOP_STRINGS),
-    ] = ()
+    stop: StopStrings = ()
     watermark: bool = True
     """Mark the text, where the engine has a key; greedy text is never marked."""
 
@@ -145,7 +153,7 @@ class Done(Message):
     finish_reason: FinishReason
     usage: Usage
     model_name: str
-    seed: Annotated[int, Field(ge=0, le=2**63 - 1)]
+    seed: Seed
     provenance: Provenance | None = None
     """What wrote it; None: nothing did, since the job was cancelled before a model had it."""
 

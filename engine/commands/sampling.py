@@ -22,18 +22,20 @@ from engine.loading import find_model, load_engine, pick_device
 from engine.sequence import Sequence
 from wire.details import Details
 from wire.jobs import (
-    MAX_STOP_CHARS,
-    MAX_STOP_STRINGS,
     MAX_TOKENS_LIMIT,
     FinishReason,
+    RepetitionPenalty,
     SamplingParams,
+    Seed,
+    StopStrings,
+    Temperature,
+    TopK,
+    TopP,
     Usage,
 )
 from wire.provenance import Provenance
 
 PREFILL_TOKENS = 512
-
-StopString = Annotated[str, Field(min_length=1, max_length=MAX_STOP_CHARS)]
 
 
 def _left_out(value: Any) -> Any:
@@ -49,18 +51,18 @@ class Decoding(BaseModel, use_attribute_docstrings=True):
     ] = None
     """Tokens in a sample, at most; left out: half of the model's context behind a prompt, all of it
     without one."""
-    temperature: Annotated[float, Field(ge=0, le=2)] = 1.0
+    temperature: Temperature = 1.0
     """Lower is more predictable; 0 is greedy: always the likeliest token."""
-    top_k: Annotated[int, Field(ge=0, le=50257)] = 40
+    top_k: TopK = 40
     """Draw among the k likeliest tokens only; 0: among all."""
-    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    top_p: TopP = 1.0
     """Draw among the likeliest tokens that together reach this probability."""
-    repetition_penalty: Annotated[float, Field(ge=1, le=2)] = 1.0
+    repetition_penalty: RepetitionPenalty = 1.0
     """Above 1, tokens that were there already become less likely."""
-    seed: Annotated[int, Field(ge=0, le=2**63 - 1)] | None = None
+    seed: Seed | None = None
     """The same seed writes the same text again, while the watermark's key is the same; left out: a
     new one each time."""
-    stop: Annotated[tuple[StopString, ...], Field(max_length=MAX_STOP_STRINGS)] = ()
+    stop: StopStrings = ()
     """Text at which a sample ends; may be given up to four times."""
 
     def params(self, seed: int, max_tokens: int) -> SamplingParams:

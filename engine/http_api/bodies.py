@@ -5,19 +5,26 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from engine.http_api.options import MIB
-from wire.jobs import MAX_STOP_CHARS, MAX_STOP_STRINGS, MAX_TOKENS_LIMIT, SamplingParams
+from wire.jobs import (
+    HIGHEST_SEED,
+    MAX_TOKENS_LIMIT,
+    RepetitionPenalty,
+    SamplingParams,
+    Seed,
+    StopStrings,
+    Temperature,
+    TopK,
+    TopP,
+)
 
 MAX_LOGPROBS = 20
 MAX_SUFFIX_CHARS = 40
-HIGHEST_SEED = 2**63 - 1
 UNSUPPORTED = ("frequency_penalty", "presence_penalty", "logit_bias", "suffix")
 """OpenAI's fields that GPT-2 is not served with; only their defaults are taken."""
 
 Prompt = str | tuple[int, ...]
 """Text, or token ids."""
 ModelName = Annotated[str, Field(min_length=1, max_length=128)]
-StopString = Annotated[str, Field(min_length=1, max_length=MAX_STOP_CHARS)]
-Seed = Annotated[int, Field(ge=0, le=HIGHEST_SEED)]
 
 
 class RequestBody(BaseModel):
@@ -50,15 +57,15 @@ class CompletionRequest(RequestBody):
     prompt: tuple[Prompt, ...] = ("",)
     """As it is sent: text, texts, ids, or lists of ids; here always a tuple of them."""
     max_tokens: Annotated[int, Field(ge=0, le=MAX_TOKENS_LIMIT)] = 16
-    temperature: Annotated[float, Field(ge=0, le=2)] = 1.0
-    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
-    top_k: Annotated[int, Field(ge=0, le=50257)] = 0
+    temperature: Temperature = 1.0
+    top_p: TopP = 1.0
+    top_k: TopK = 0
     """Ours: keep the k most likely tokens; 0 keeps all."""
-    repetition_penalty: Annotated[float, Field(ge=1, le=2)] = 1.0
+    repetition_penalty: RepetitionPenalty = 1.0
     """Ours, as in `wire.jobs.SamplingParams`."""
     n: Annotated[int, Field(ge=1, le=128)] = 1
     best_of: int | None = None
-    stop: Annotated[tuple[StopString, ...], Field(max_length=MAX_STOP_STRINGS)] = ()
+    stop: StopStrings = ()
     seed: Seed | None = None
     logprobs: Annotated[int, Field(ge=0, le=MAX_LOGPROBS)] | None = None
     echo: bool = False

@@ -12,7 +12,7 @@ from engine.releases import RELEASES
 from engine.settings import ModelCommand
 from engine.train.params import TrainingParams
 from wire.base import Id
-from wire.jobs import MAX_TOKENS_LIMIT
+from wire.jobs import MAX_TOKENS_LIMIT, Seed
 
 
 def _own_name(name: str) -> str:
@@ -78,7 +78,7 @@ class TrainingSettings(ModelCommand):
     """Tokens in a sample, at most."""
     save_every_s: Annotated[float, Field(ge=0)] = 120.0
     """Seconds between two checkpoints, from which a stopped run goes on."""
-    seed: Annotated[int, Field(ge=0, le=2**63 - 1)] = 0
+    seed: Seed = 0
     """Of what is held out, of the order of the text, and of fresh weights."""
 
     @model_validator(mode="after")
