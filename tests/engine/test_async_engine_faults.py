@@ -148,8 +148,12 @@ def hanging() -> Iterator[NextToken]:
         over.wait(2 * DEADLINE_S)
         return forever_a(held)
 
+    before = set(threading.enumerate())
     yield next_token
     over.set()
+    # Others look whether an engine's thread is left behind.
+    for thread in set(threading.enumerate()) - before:
+        thread.join(DEADLINE_S)
 
 
 async def test_an_engine_whose_step_hangs_is_not_alive(

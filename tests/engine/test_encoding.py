@@ -130,7 +130,9 @@ def test_nothing_is_left_running_when_the_parent_is_stopped(sent: signal.Signals
         # Both have started: a child that is stopped while it starts would complain.
         working: set[str] = set()
         while len(working) < 2:
-            working.add(parent.stdout.readline())
+            line = parent.stdout.readline()
+            assert line, parent.communicate(timeout=DEADLINE_S)[1]
+            working.add(line)
         # As a terminal does, Ctrl-C goes to the children too.
         if sent == signal.SIGINT:
             os.killpg(parent.pid, sent)

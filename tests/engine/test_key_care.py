@@ -16,10 +16,11 @@ from engine.commands.sample import Sample
 from engine.commands.serve import Serve
 from engine.commands.verify import Verify
 from tests.engine.marked import KEY, OLD, marked_letters
+from tests.engine.serving import ended
 from tests.engine.test_command_line import here, only_line
 from tests.engine.test_serve_command import line_with, models, options, serve
 from tests.wire.support import ROOMY, make_job, record_of
-from wire.queue import JobQueue, JobState
+from wire.queue import JobQueue
 from wire.verdicts import Verdict, Verified
 
 __all__ = ["here", "models", "options"]
@@ -169,8 +170,7 @@ async def test_serve_names_an_engine_with_another_key_and_shows_none(
         assert f"; texts are marked with key {KEY.fingerprint}; models: tiny" in ready
         named = await line_with(log, "different watermark keys", said)
         assert f"marks with {KEY.fingerprint}, but elsewhere marks with {OLD.fingerprint}." in named
-        while (await record_of(queue, "1")).state is not JobState.ENDED:
-            await asyncio.sleep(0.05)
+        await ended(queue, "1")
         listed = arguments_of(child.pid)
         child.send_signal(signal.SIGTERM)
         said.append((await log.read()).decode())

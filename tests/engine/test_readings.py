@@ -64,7 +64,8 @@ def test_a_word_of_another_script_stays_as_it_is():
 )
 def test_no_text_takes_long_or_grows(piece: str):
     text = piece * (KIB_64 // len(piece.encode()))
-    began_s = time.process_time()
+    # Of this thread alone: whatever else the machine or the process does meanwhile is not in it.
+    began_s = time.thread_time()
     found = readings(text)
-    assert time.process_time() - began_s < 1.0
+    assert time.thread_time() - began_s < 1.0
     assert max(len(reading.encode()) for reading in found) <= len(text.encode())

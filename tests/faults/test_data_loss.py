@@ -15,6 +15,7 @@ from tests.end_to_end.stack import Stack
 from tests.faults.account import Account, Fate
 from tests.faults.under_way import (
     LOOK_INTERVAL_S,
+    UNDER_WAY_TIMEOUT_S,
     ask_many,
     check_written,
     ended,
@@ -66,9 +67,10 @@ async def growth(stack: Stack, number: int) -> tuple[Path, list[tuple[float, int
     folder = str((await stack.redis.config_get("dir"))["dir"])
     [file] = Path(folder, "appendonlydir").glob("*.incr.aof")  # noqa: ASYNC240 - a small folder
     lengths = []
-    while sum(record.state is JobState.ENDED for record in await stack.records()) < number:
-        lengths.append((asyncio.get_running_loop().time(), file.stat().st_size))
-        await asyncio.sleep(LOOK_INTERVAL_S)
+    async with asyncio.timeout(UNDER_WAY_TIMEOUT_S):
+        while sum(record.state is JobState.ENDED for record in await stack.records()) < number:
+            lengths.append((asyncio.get_running_loop().time(), file.stat().st_size))
+            await asyncio.sleep(LOOK_INTERVAL_S)
     return file, lengths
 
 
@@ -87,8 +89,9 @@ async def test_24_who_is_hit_by_the_loss_of_the_last_second_is_told_or_answered(
     await running(stack, 4)
     file, lengths = await growth(stack, 4)
     late = await ask_many(account, stack, 2)
-    while not all([await account.record(ask) for ask in late]):
-        await asyncio.sleep(LOOK_INTERVAL_S)
+    async with asyncio.timeout(UNDER_WAY_TIMEOUT_S):
+        while not all([await account.record(ask) for ask in late]):
+            await asyncio.sleep(LOOK_INTERVAL_S)
     await account.remember()
     await stack.redis_server.kill()
     kept_s = lengths[-1][0] - FSYNC_INTERVAL_S

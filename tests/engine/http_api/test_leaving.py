@@ -8,6 +8,7 @@ import json
 import shutil
 import socket
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import pytest
 from engine.async_engine import AsyncEngine
 from engine.http_api.files import FileStore
 from tests.engine.http_api.serving import DEADLINE_S, Served, fake, serving
+from tests.engine.support import forever_a
 
 POLL_S = 0.005
 
@@ -24,6 +26,13 @@ POLL_S = 0.005
 async def until_idle(engine: AsyncEngine, *, idle: bool = True) -> None:
     async with asyncio.timeout(DEADLINE_S):
         while engine._engine.has_work is idle:
+            await asyncio.sleep(POLL_S)
+
+
+async def until_refused(served: Served) -> None:
+    """Wait until the server takes nothing new."""
+    async with asyncio.timeout(DEADLINE_S):
+        while (await served.post("/v1/tokenize", text="x"))[0] != 503:
             await asyncio.sleep(POLL_S)
 
 
@@ -143,7 +152,14 @@ async def test_a_client_that_leaves_the_line_takes_no_slot(models: Path):
 
 
 async def test_a_client_that_does_not_read_is_dropped_and_no_text_piles_up(models: Path):
-    async with serving(models, load=fake(pace_s=0), stall_s=0.3, max_requests=8) as served:
+    has_begun = threading.Event()
+
+    def next_token(held: Sequence[int]) -> int:
+        has_begun.set()
+        return forever_a(held)
+
+    load = fake(next_token, pace_s=0)
+    async with serving(models, load=load, stall_s=0.3, max_requests=8) as served:
         engine = await served.engine()
         silent = socket.socket()
         silent.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -154,7 +170,8 @@ async def test_a_client_that_does_not_read_is_dropped_and_no_text_piles_up(model
             b"Content-Type: application/json\r\n"
             + f"Content-Length: {len(body)}\r\n\r\n{body}".encode()
         )
-        await until_idle(engine, idle=False)
+        # That it writes may be over by the time that we look.
+        assert await asyncio.to_thread(has_begun.wait, DEADLINE_S)
         await until_idle(engine)
         silent.close()
         status, _ = await served.post("/v1/completions", prompt="x", n=8, max_tokens=1)
@@ -162,11 +179,22 @@ async def test_a_client_that_does_not_read_is_dropped_and_no_text_piles_up(model
 
 
 async def test_at_shutdown_a_reply_may_finish_within_the_grace_time(models: Path):
-    async with serving(models, load=fake(pace_s=0.005), grace_s=DEADLINE_S) as served:
-        engine = await served.engine()
+    in_step, step_may_end = threading.Event(), threading.Event()
+
+    def next_token(held: Sequence[int]) -> int:
+        in_step.set()
+        assert step_may_end.wait(DEADLINE_S), "the step was held up for too long"
+        return forever_a(held)
+
+    async with serving(models, load=fake(next_token), grace_s=DEADLINE_S) as served:
         asking = asyncio.create_task(served.post("/v1/completions", prompt="x", max_tokens=60))
-        await until_idle(engine, idle=False)
-        await stopped(served)
+        try:
+            assert await asyncio.to_thread(in_step.wait, DEADLINE_S)
+            stopping = asyncio.create_task(stopped(served))
+            await until_refused(served)
+        finally:
+            step_may_end.set()
+        await stopping
         status, answer = await asking
     assert status == 200
     assert answer["choices"][0]["text"] == "a" * 60
