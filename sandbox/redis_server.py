@@ -5,7 +5,6 @@ import contextlib
 import importlib.util
 import shutil
 import signal
-import socket
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -46,13 +45,6 @@ def find_binary() -> Path:
     raise RedisServerError(msg)
 
 
-def free_port() -> int:
-    """Find a port at which nobody listens on this machine's own address now."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
-    return port
-
-
 class RedisServer:
     """A server process of our own on a unix socket in a temporary folder.
 
@@ -78,7 +70,7 @@ class RedisServer:
         Args:
             append_only: keep a file of all that is written.
             max_memory_bytes: 0 is no bound.
-            port: see the class; `free_port` finds one.
+            port: see the class.
             settings: further lines of its configuration, which come last.
             sentinel: it watches other servers and holds nothing itself.
         """

@@ -1,14 +1,12 @@
 """`python -m bot doctor`: each fault at Discord, in the settings, and its exit status."""
 
 import asyncio
-import contextlib
 import os
 import platform
 import shutil
 import socket
 import tempfile
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,6 +19,7 @@ from bot.settings import BadSettingsError, load_settings
 from sandbox.server import Sandbox
 from tests.bot.findings import at_discord, only
 from tests.bot.support import Engine, environment_of, running_bot
+from tests.ports import held_port
 from wire.findings import Level
 
 PORTAL = "https://discord.com/developers/applications"
@@ -31,35 +30,16 @@ NOBODY = 65534
 
 
 @pytest.fixture
-def closed_port() -> int:
-    """Where nobody listens."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
-    return port
-
-
-@asynccontextmanager
-async def kept_alive(engine: Engine) -> AsyncIterator[None]:
-    """Let an engine give signs of life, however long the block takes."""
-
-    async def appear() -> None:
-        while True:
-            await engine.appear()
-            await asyncio.sleep(1)
-
-    appearing = asyncio.create_task(appear())
-    try:
-        yield
-    finally:
-        appearing.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await appearing
+def closed_port() -> Iterator[int]:
+    """Where nobody listens, nor can by chance."""
+    with held_port() as port:
+        yield port
 
 
 async def test_a_bot_that_lacks_nothing_is_all_well(
     sandbox: Sandbox, redis_url: str, engine: Engine, program
 ):
-    async with running_bot(sandbox, redis_url), kept_alive(engine):
+    async with running_bot(sandbox, redis_url):
         child = await program("doctor", **environment_of(sandbox, redis_url))
         assert await child.until_it_ends() == 0
     assert child.log == []

@@ -11,6 +11,7 @@ from sandbox.model import Interaction
 from sandbox.rules import Upload
 from sandbox.server import Sandbox
 from tests.bot.support import DEADLINE_S, Engine, running_bot, until_is, until_over
+from tests.bot.test_details import NOWHERE
 from tests.wire.support import lapse
 from wire.queue import JobQueue
 from wire.verdicts import Verdict, Verified
@@ -159,8 +160,8 @@ async def test_a_question_that_is_taken_back_says_so(
     await engine.take_nothing()
 
 
-async def test_while_redis_is_away_the_person_hears_so(sandbox: Sandbox, unused_tcp_port: int):
-    async with running_bot(sandbox, f"redis://127.0.0.1:{unused_tcp_port}/0"):
+async def test_while_redis_is_away_the_person_hears_so(sandbox: Sandbox):
+    async with running_bot(sandbox, NOWHERE):
         asked = await verify(sandbox)
         await until_answered(sandbox, asked, replies.REDIS_AWAY)
 

@@ -7,6 +7,7 @@ import pytest
 
 from tests.engine.doctor import Examine, examine, models, only
 from tests.engine.test_command_line import here
+from tests.ports import held_port
 
 __all__ = ["examine", "here", "models"]
 
@@ -31,9 +32,8 @@ def test_a_port_that_is_taken_is_a_warning(examine: Examine, door: str):
 
 
 def test_two_doors_at_one_port_are_a_warning(examine: Examine):
-    with socket.create_server(("127.0.0.1", 0)) as gone:
-        port = str(gone.getsockname()[1])
-    status, lines = examine("--http-port", port, "--health-port", port)
+    with held_port() as port:
+        status, lines = examine("--http-port", str(port), "--health-port", str(port))
     assert status == 1
     assert "Take another OVID_HEALTH_PORT" in only(lines, "warn")
 

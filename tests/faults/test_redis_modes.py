@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
@@ -174,21 +174,23 @@ async def test_a_redis_that_becomes_a_replica_takes_nothing_and_loses_nothing(
 
 async def test_when_a_clusters_node_dies_its_replica_goes_on_with_all_replies(at: At) -> None:
     async with cluster(replica=True) as nodes, at(nodes.url) as (stack, account):
-        await fail_over(stack, account, nodes.owner)
+        await fail_over(stack, account, lambda: nodes.kill(nodes.owner))
 
 
 async def test_when_a_master_dies_sentinels_lead_to_the_next_one(at: At) -> None:
     async with watched() as servers, at(servers.url) as (stack, account):
-        await fail_over(stack, account, servers.master)
+        await fail_over(stack, account, servers.kill_master)
 
 
-async def fail_over(stack: Stack, account: Account, master: RedisServer) -> None:
+async def fail_over(
+    stack: Stack, account: Account, kill_master: Callable[[], Awaitable[None]]
+) -> None:
     """Kill a master with jobs running. What it had not yet told its replica may be lost."""
     await started(stack)
     await ask_some(stack, account)
     await running(stack, 2)
     await account.remember()
-    await master.kill()
+    await kill_master()
     await until(stack.redis.ping)
     fates = await account.check(Fate.LOST)
     assert fates[Fate.FULL] >= NUM_ASKED - 1

@@ -16,8 +16,8 @@ from sandbox.redis_server import (
     RedisServer,
     RedisServerError,
     find_binary,
-    free_port,
 )
+from tests.ports import held_port
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -49,9 +49,14 @@ async def test_it_answers_on_a_socket_of_its_own_and_refuses_to_evict():
 
 
 async def test_it_can_listen_at_a_port_too_and_keeps_what_it_wrote_into_its_settings():
-    port = free_port()
-    url = f"redis://127.0.0.1:{port}"
-    async with RedisServer(port=port, settings=["maxclients 50", "maxclients 60"]) as server:
+    settings = ["maxclients 50", "maxclients 60"]
+    with held_port() as port:
+        url = f"redis://127.0.0.1:{port}"
+        await check_settings(RedisServer(port=port, settings=settings), url)
+
+
+async def check_settings(prepared: RedisServer, url: str) -> None:
+    async with prepared as server:
         async with Redis.from_url(url, decode_responses=True) as redis:
             assert await redis.config_get("maxclients") == {"maxclients": "60"}
             await redis.config_set("maxclients", 70)
@@ -62,7 +67,12 @@ async def test_it_can_listen_at_a_port_too_and_keeps_what_it_wrote_into_its_sett
 
 
 async def test_it_can_watch_another():
-    async with RedisServer(port=free_port()) as watched:
+    with held_port() as port:
+        await check_watching(RedisServer(port=port))
+
+
+async def check_watching(prepared: RedisServer) -> None:
+    async with prepared as watched:
         settings = [f"sentinel monitor main 127.0.0.1 {watched.port} 1"]
         async with (
             RedisServer(settings=settings, sentinel=True) as server,

@@ -5,6 +5,7 @@ Real servers of the test's own, quick to notice that one of them has died.
 
 import asyncio
 import contextlib
+import itertools
 import ssl
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -17,15 +18,18 @@ import trustme
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from sandbox.redis_server import RedisServer, free_port
+from sandbox.redis_server import RedisServer
+from tests.ports import held_port
 from tests.wire.support import PREFIX
 from wire.connection import connect
 
 PATIENCE_S = 90.0
 SERVICE = "main"
 SYNC_AT_ONCE = "repl-diskless-sync-delay 0"
+PATIENT_MS = 60_000
+"""How long a silent server is given: a loaded machine is slow, which is no death."""
 NOTICE_MS = 700
-"""How long a silent server is given."""
+"""And when one is about to die."""
 
 
 async def until(holds: Callable[[], Awaitable[object]]) -> None:
@@ -77,23 +81,30 @@ class Watched:
         """The URL of whichever is the master; it names another Sentinel first, which is gone."""
         return f"redis+sentinel://127.0.0.1:1,127.0.0.1:{self.sentinel.port}/{SERVICE}"
 
+    async def kill_master(self) -> None:
+        """Kill the master, and have it noticed soon."""
+        patience = ("SENTINEL", "SET", SERVICE, "down-after-milliseconds", NOTICE_MS)
+        await ask(self.sentinel, *patience)
+        await self.master.kill()
+
 
 @asynccontextmanager
 async def watched() -> AsyncIterator[Watched]:
     """Start a master with a replica and a Sentinel that may decide alone."""
     async with contextlib.AsyncExitStack() as stack:
-        master = RedisServer(append_only=True, port=free_port(), settings=(SYNC_AT_ONCE,))
+        ports = [stack.enter_context(held_port()) for _ in range(3)]
+        master = RedisServer(append_only=True, port=ports[0], settings=(SYNC_AT_ONCE,))
         await stack.enter_async_context(master)
         follow = (f"replicaof 127.0.0.1 {master.port}", SYNC_AT_ONCE)
-        replica = await stack.enter_async_context(RedisServer(port=free_port(), settings=follow))
+        replica = await stack.enter_async_context(RedisServer(port=ports[1], settings=follow))
         await until(lambda: has_replica(master))
         watch = (
             f"sentinel monitor {SERVICE} 127.0.0.1 {master.port} 1",
-            f"sentinel down-after-milliseconds {SERVICE} {NOTICE_MS}",
+            f"sentinel down-after-milliseconds {SERVICE} {PATIENT_MS}",
             f"sentinel failover-timeout {SERVICE} 3000",
         )
         sentinel = await stack.enter_async_context(
-            RedisServer(port=free_port(), settings=watch, sentinel=True)
+            RedisServer(port=ports[2], settings=watch, sentinel=True)
         )
         # It hears of replicas by INFO, by itself every ten seconds.
         await ask(sentinel, "SENTINEL", "DEBUG", "info-period", 200)
@@ -123,6 +134,13 @@ class Cluster:
         hosts = ",".join(f"127.0.0.1:{each.port}" for each in self.nodes)
         return f"redis+cluster://{hosts}"
 
+    async def kill(self, *doomed: RedisServer) -> None:
+        """Kill some nodes, and have it noticed soon."""
+        for node in self.nodes:
+            await ask(node, "CONFIG", "SET", "cluster-node-timeout", NOTICE_MS)
+        for node in doomed:
+            await node.kill()
+
 
 @asynccontextmanager
 async def cluster(*, replica: bool = False) -> AsyncIterator[Cluster]:
@@ -130,21 +148,24 @@ async def cluster(*, replica: bool = False) -> AsyncIterator[Cluster]:
     async with contextlib.AsyncExitStack() as stack:
         nodes, buses = [], []
         for _ in range(4 if replica else 3):
-            buses.append(free_port())
+            port, bus = stack.enter_context(held_port()), stack.enter_context(held_port())
             settings = (
                 "cluster-enabled yes",
-                f"cluster-port {buses[-1]}",
-                f"cluster-node-timeout {NOTICE_MS}",
+                f"cluster-port {bus}",
+                f"cluster-node-timeout {PATIENT_MS}",
                 SYNC_AT_ONCE,
             )
-            node = RedisServer(append_only=True, port=free_port(), settings=settings)
+            node = RedisServer(append_only=True, port=port, settings=settings)
             nodes.append(await stack.enter_async_context(node))
+            buses.append(bus)
         for number, (first, last) in enumerate(((0, 5460), (5461, 10922), (10923, 16383))):
             await ask(nodes[number], "CLUSTER", "ADDSLOTSRANGE", first, last)
         for number, node in enumerate(nodes):
             await ask(node, "CLUSTER", "SET-CONFIG-EPOCH", number + 1)
-        for node, bus in zip(nodes[1:], buses[1:], strict=True):
-            await ask(nodes[0], "CLUSTER", "MEET", "127.0.0.1", node.port, bus)
+        # Of each other they would hear by and by.
+        for node, (other, bus) in itertools.product(nodes, zip(nodes, buses, strict=True)):
+            if node is not other:
+                await ask(node, "CLUSTER", "MEET", "127.0.0.1", other.port, bus)
         slot = int(await ask(nodes[0], "CLUSTER", "KEYSLOT", PREFIX))
         owner = nodes[min(slot // 5461, 2)]
         if replica:

@@ -1,7 +1,6 @@
 """What is said of a Redis that cannot carry the queue, and of who uses it: on real servers."""
 
 import asyncio
-import socket
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -10,6 +9,7 @@ import pytest
 from redis.asyncio import Redis
 
 from sandbox.redis_server import RedisServer
+from tests.ports import held_port
 from tests.wire.support import ROOMY, make_job
 from wire.checkup import check_queue
 from wire.connection import connect
@@ -75,15 +75,14 @@ async def test_a_wrong_password_is_told_from_an_absent_redis(
 
 
 async def test_a_wrong_password_is_told_over_tcp_too(own: Redis):
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    await own.config_set("bind", "127.0.0.1")
-    await own.config_set("port", port)
-    await own.config_set("requirepass", "s3cret")
-    for credentials in ("", ":wrong@"):
-        line = only(await check(f"redis://{credentials}127.0.0.1:{port}"), Level.FAULT)
-        assert line.startswith("FAULT redis: it takes no such user or password at redis://")
-    assert exit_status(await check(f"redis://:s3cret@127.0.0.1:{port}")) == 0
+    with held_port() as port:
+        await own.config_set("bind", "127.0.0.1")
+        await own.config_set("port", port)
+        await own.config_set("requirepass", "s3cret")
+        for credentials in ("", ":wrong@"):
+            line = only(await check(f"redis://{credentials}127.0.0.1:{port}"), Level.FAULT)
+            assert line.startswith("FAULT redis: it takes no such user or password at redis://")
+        assert exit_status(await check(f"redis://:s3cret@127.0.0.1:{port}")) == 0
 
 
 async def test_a_user_who_may_not_run_the_scripts_is_named_with_the_remedy(

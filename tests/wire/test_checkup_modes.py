@@ -121,9 +121,7 @@ async def test_a_cluster_is_all_well_and_other_ways_to_it_are_corrected():
         assert line.startswith("warn  cluster: the queue is on its way to another node")
         await ask(nodes.owner, "CLUSTER", "SETSLOT", slot, "STABLE")
         assert exit_status(await check(nodes.url)) == 0
-        for each in nodes.nodes:
-            if each is not other:
-                await each.kill()
+        await nodes.kill(*(each for each in nodes.nodes if each is not other))
         await until(lambda: _is_down(other))
         assert worst(await check(nodes.url)).startswith("FAULT cluster: it is down: ")
 

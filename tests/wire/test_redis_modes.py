@@ -1,6 +1,5 @@
 """The queue at a Cluster and behind Sentinels: real servers, of which some die or change places."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -12,29 +11,14 @@ from redis.exceptions import AskError, RedisError
 
 from sandbox.redis_server import RedisServer
 from tests.wire.lossy_proxy import LossyProxy
-from tests.wire.redis_modes import PATIENCE_S, SERVICE, ask, certify, cluster, info, until, watched
+from tests.wire.redis_modes import SERVICE, ask, certify, cluster, info, until, watched
 from tests.wire.support import BOT, PREFIX, beat, claim_ids, finish, record_of, submit
 from wire.connection import connect
 from wire.queue import JobQueue, JobState
 
 
-async def after_the_outage(call: Callable[[], Awaitable[Any]]) -> Any:
-    """Repeat a call as the programs do, until Redis answers it; it is refused at least once."""
-    failures = 0
-    async with asyncio.timeout(PATIENCE_S):
-        while True:
-            try:
-                answer = await call()
-            except RedisError:
-                failures += 1
-                await asyncio.sleep(0.1)
-            else:
-                assert failures
-                return answer
-
-
 async def by_and_by(call: Callable[[], Awaitable[Any]]) -> Any:
-    """Repeat a call until Redis answers it, which may be at once."""
+    """Repeat a call as the programs do, until Redis answers it, which may be at once."""
     found: list[Any] = []
 
     async def answered() -> bool:
@@ -79,8 +63,9 @@ async def test_when_the_queues_node_dies_its_replica_goes_on():
         assert await claim_ids(queue) == ["a"]
         await beat(queue, "a", "Once")
         await redis.wait(1, 10_000)
-        await nodes.owner.kill()
-        assert await after_the_outage(lambda: beat(queue, "a", " more", offset=4)) == 1
+        await nodes.kill(nodes.owner)
+        assert await by_and_by(lambda: beat(queue, "a", " more", offset=4)) == 1
+        assert int((await redis.info("server"))["tcp_port"]) != nodes.owner.port
         assert await finish(queue, "a", " more", offset=4) == 1
         assert (await record_of(queue, "a")).text == "Once more"
 
@@ -142,8 +127,8 @@ async def test_sentinels_lead_to_the_master_and_after_its_death_to_the_next():
         await claim_ids(queue)
         await beat(queue, "c", "Once")
         await redis.wait(1, 10_000)
-        await servers.master.kill()
-        assert await after_the_outage(lambda: beat(queue, "c", " more", offset=4)) == 1
+        await servers.kill_master()
+        assert await by_and_by(lambda: beat(queue, "c", " more", offset=4)) == 1
         assert await finish(queue, "c") == 1
         assert (await record_of(queue, "c")).text == "Once more"
         assert int((await redis.info("server"))["tcp_port"]) == servers.replica.port
