@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, settings
 from redis.asyncio import Redis
 
 from sandbox.redis_server import RedisServer
+from wire import keys
 from wire.connection import connect
 
 # A loaded machine is slow, which says nothing about the code; and every run tries the same cases.
@@ -20,6 +21,19 @@ settings.load_profile("ovid")
 
 PATIENCE = "?socket_timeout=60&socket_connect_timeout=60"
 """Behind a Redis URL: where an outage is not what a test is about, slowness is none."""
+
+
+def be_patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tell the life of engines from their death by minutes, and so a checkup's end: no test stalls
+    for so long."""
+    monkeypatch.setattr(keys, "ENGINE_ALIVE_MS", 600_000)
+    monkeypatch.setattr("wire.checkup.LIMIT_S", 60.0)
+
+
+@pytest.fixture(autouse=True)
+def _a_slow_bot_is_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give a bot more than three seconds to answer a command; the rule itself has its own test."""
+    monkeypatch.setattr("sandbox.interactions.ANSWER_WITHIN_S", 60.0)
 
 
 # Tests that run in the background of a shell are to ignore Ctrl-C, and what they start would too.

@@ -16,7 +16,15 @@ from redis.asyncio import Redis
 from bot.client import BotClient
 from bot.settings import BotSettings
 from sandbox.server import Sandbox
-from tests.bot.support import Engine, Program, environment_of, running_bot, start_programs
+from tests.bot.support import (
+    Engine,
+    Program,
+    environment_of,
+    kept_alive,
+    running_bot,
+    start_programs,
+)
+from tests.conftest import PATIENCE, be_patient
 from tests.sandbox.openapi import Checker, load
 from tests.wire.support import expire as expire_jobs
 from wire.label import WORDINGS
@@ -38,6 +46,18 @@ MINUTES_S = 60.0
 def discords_document() -> Checker | None:
     """Discord's own document, None where it is absent (the sandbox's tests say so)."""
     return load()
+
+
+@pytest.fixture(autouse=True)
+def _a_stalled_machine_is_no_outage(monkeypatch: pytest.MonkeyPatch) -> None:
+    be_patient(monkeypatch)
+    monkeypatch.setattr("bot.doctor.DISCORD_LIMIT_S", 60.0)
+
+
+@pytest.fixture
+def no_notices(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no message say that a reply is on its way, however long its first text takes."""
+    monkeypatch.setattr("bot.live_reply.PATIENCE_S", 60.0)
 
 
 @pytest.fixture(autouse=True)
@@ -121,11 +141,12 @@ def queue(redis: Redis) -> JobQueue:
 
 
 @pytest.fixture
-async def engine(redis: Redis) -> Engine:
-    """An engine that is alive and free."""
+async def engine(redis: Redis) -> AsyncIterator[Engine]:
+    """An engine that is alive and free, however long the test takes."""
     engine = Engine(redis)
     await engine.appear()
-    return engine
+    async with kept_alive(engine):
+        yield engine
 
 
 @pytest.fixture
@@ -153,7 +174,8 @@ async def child_bot(
     """Starts the bot as people do, and waits until it is ready."""
 
     async def start_bot(**environment: str) -> Program:
-        child = await program("run", **environment_of(sandbox, redis_url), **environment)
+        known = environment_of(sandbox, redis_url + PATIENCE)
+        child = await program("run", **known, **environment)
         await child.until_it_logs("bot ready")
         return child
 

@@ -1,6 +1,7 @@
 """What the bot's tests share: the real client at a sandbox, and an engine played by hand."""
 
 import asyncio
+import contextlib
 import logging
 import re
 import sys
@@ -20,6 +21,7 @@ from bot.pace import Pace
 from bot.queue_watch import QueueWatch
 from sandbox.model import Message
 from sandbox.server import Sandbox
+from tests.conftest import PATIENCE
 from wire.connection import connect
 from wire.jobs import Done, ErrorCode, Failed, FinishReason, Job, Outcome, Usage
 from wire.provenance import Provenance
@@ -35,6 +37,8 @@ DEADLINE_S = 60.0
 ROOMY = Bounds(max_waiting=200, max_unfinished_per_user=50)
 QUICK = 0.02
 """Seconds between edits in tests that are not about them."""
+LEASE_MS = 600_000
+"""A loaded machine takes its time, and leases lapse only where a test lets them."""
 
 
 class Clock:
@@ -53,7 +57,7 @@ async def running_bot(
     """Run the bot until the block ends; what it dies of is raised."""
     use_discord_at(sandbox.api_url, sandbox.gateway_url)
     sandbox.bot_ready.clear()
-    async with connect(redis_url) as redis, QueueWatch(JobQueue(redis)) as watch:
+    async with connect(redis_url + PATIENCE) as redis, QueueWatch(JobQueue(redis)) as watch:
         pace, metrics = Pace(edit_interval_s), BotMetrics()
         client = BotClient(watch.queue, bounds, pace, watch=watch, metrics=metrics)
         running = asyncio.create_task(client.start(sandbox.token))
@@ -79,7 +83,7 @@ class Engine:
     """An engine's side of the queue, moved step by step. Its words are the test's."""
 
     def __init__(self, redis: Redis, name: str = "engine-1") -> None:
-        self.queue = JobQueue(redis)
+        self.queue = JobQueue(redis, lease_ms=LEASE_MS)
         self.name = name
         self._held: dict[str, Progress] = {}
 
@@ -144,6 +148,24 @@ class Engine:
     def _written(self, progress: Progress) -> None:
         offset_bytes = progress.offset_bytes + len(progress.text.encode())
         self._held[progress.job_id] = Progress(progress.job_id, progress.attempt, offset_bytes, "")
+
+
+@asynccontextmanager
+async def kept_alive(engine: Engine) -> AsyncIterator[None]:
+    """Let an engine give signs of life, however long the block takes."""
+
+    async def appear() -> None:
+        while True:
+            await engine.appear()
+            await asyncio.sleep(1)
+
+    appearing = asyncio.create_task(appear())
+    try:
+        yield
+    finally:
+        appearing.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await appearing
 
 
 def text_of(parts: list[Message]) -> str:

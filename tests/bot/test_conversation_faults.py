@@ -173,6 +173,7 @@ async def test_a_reply_that_cannot_be_shown_for_reasons_nobody_foresaw_ends_with
     assert sandbox.bot_messages(sandbox.general)[0] is reply
 
 
+@pytest.mark.usefixtures("no_notices")
 async def test_a_person_who_cannot_be_told_for_reasons_nobody_foresaw_ends_no_other_reply(
     sandbox: Sandbox,
     bot: BotClient,

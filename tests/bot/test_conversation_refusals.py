@@ -179,6 +179,7 @@ async def test_while_redis_is_down_people_get_a_sentence_and_afterwards_an_answe
         assert sandbox.bot_messages(sandbox.general) == [refusal, called.original, reply]
 
 
+@pytest.mark.usefixtures("no_notices")
 async def test_where_the_bot_may_not_write_the_person_is_told_in_private_once(
     sandbox: Sandbox, bot: BotClient, engine: Engine, queue: JobQueue
 ):

@@ -137,6 +137,7 @@ async def test_a_stop_button_whose_job_nobody_knows_goes_away(
         asked = await ask(sandbox)
         await engine.write(await engine.take(), " upon")
         reply = await sandbox.wait_for_reply(asked)
+        await until_is(sandbox, reply, f"{LABEL}\n upon{MARK}")
     await redis.flushall()
     async with running_bot(sandbox, redis_url):
         button = reply.button("Stop")

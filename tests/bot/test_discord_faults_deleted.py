@@ -118,6 +118,7 @@ async def test_a_reply_is_stopped_when_somebody_deletes(
     assert told_in_private(sandbox) == warnings(caplog) == []
 
 
+@pytest.mark.usefixtures("no_notices")
 @pytest.mark.parametrize("when", ["while the job waits", "while the reply streams"])
 async def test_a_channel_that_is_deleted_stops_its_replies(
     when: str,
@@ -182,6 +183,7 @@ async def test_where_the_bot_may_not_write_who_asks_is_told_in_private_and_nothi
     assert not any(each.status == 403 for each in sandbox.recorder)
 
 
+@pytest.mark.usefixtures("no_notices")
 @pytest.mark.parametrize("how", ["may not write", "may not look in"])
 async def test_who_asked_just_before_the_bot(
     how: str,
@@ -235,6 +237,7 @@ async def test_where_the_bot_may_not_read_what_was_said_it_answers_without_a_ref
     assert reply.reference is None
 
 
+@pytest.mark.usefixtures("no_notices")
 @pytest.mark.parametrize("route", ["POST /users/@me/channels", POST])
 async def test_a_word_in_private_is_said_once_in_spite_of_faults(
     route: str, sandbox: Sandbox, bot: BotClient, engine: Engine, queue: JobQueue
@@ -270,6 +273,7 @@ async def test_a_person_who_cannot_be_told_at_all_costs_one_refusal_for_each_que
     await engine.take_nothing()
 
 
+@pytest.mark.usefixtures("no_notices")
 async def test_a_direct_message_from_who_blocks_the_bot_ends_quietly(
     sandbox: Sandbox,
     bot: BotClient,

@@ -155,6 +155,7 @@ async def test_a_channel_that_is_limited_for_minutes_keeps_no_other_waiting(
     await until_over(queue, bot)
 
 
+@pytest.mark.usefixtures("no_notices")
 async def test_a_limit_on_everything_ends_even_if_what_met_it_is_not_wanted_any_more(
     sandbox: Sandbox, naps: Naps, bot: BotClient, engine: Engine, queue: JobQueue
 ):

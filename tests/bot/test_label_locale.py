@@ -49,6 +49,7 @@ async def test_in_a_german_server_the_label_is_german_from_the_first_post_to_the
         assert first_lines(reply) == {EARLY_GERMAN, GERMAN}
 
 
+@pytest.mark.usefixtures("no_notices")
 async def test_generate_in_a_server_takes_the_servers_language_before_the_persons(
     german_sandbox: Sandbox, redis_url: str, engine: Engine
 ):
@@ -61,6 +62,7 @@ async def test_generate_in_a_server_takes_the_servers_language_before_the_person
         assert first_lines(called.original) == {GERMAN}
 
 
+@pytest.mark.usefixtures("no_notices")
 async def test_generate_in_private_takes_the_persons_language(
     sandbox: Sandbox, bot: BotClient, engine: Engine
 ):

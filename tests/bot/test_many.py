@@ -11,7 +11,6 @@ from types import CoroutineType
 
 import discord
 import pytest
-from redis.asyncio import Redis
 
 from bot import replies
 from bot.client import BotClient
@@ -23,7 +22,6 @@ from sandbox.model import Interaction, Message
 from sandbox.server import Sandbox
 from tests.bot.conftest import judged
 from tests.bot.support import Engine, running_bot, until_over
-from tests.conftest import PATIENCE
 from tests.end_to_end.stack import parts_of
 from tests.sandbox.openapi import Checker
 from wire.queue import Bounds, JobQueue, JobRecord
@@ -37,9 +35,6 @@ PAGE = "The old lighthouse keeper counted the *ships* again. " * 8
 PER_REPLY = (LiveReply, MessageEditor, MessageSurface, InteractionSurface, discord.Interaction)
 """What there is one of for each reply: none may outlive it."""
 
-LEASE_MS = 600_000
-"""A loaded machine takes its time, and these leases need not lapse."""
-
 Asking = Callable[[Sandbox, int], Awaitable[Interaction | Message]]
 
 
@@ -48,22 +43,6 @@ async def sandbox(discords_document: Checker | None) -> AsyncIterator[Sandbox]:
     """A Discord without rate limits whose time stands still: it finds no answer late."""
     async with judged(Sandbox(limits={}, clock=lambda: 0.0), discords_document) as sandbox:
         yield sandbox
-
-
-@pytest.fixture
-async def bot(sandbox: Sandbox, redis_url: str) -> AsyncIterator[BotClient]:
-    """The bot, which waits for Redis as long as it takes."""
-    async with running_bot(sandbox, redis_url + PATIENCE) as client:
-        yield client
-
-
-@pytest.fixture
-async def engine(redis: Redis) -> Engine:
-    """An engine that is alive and free, and never late."""
-    engine = Engine(redis)
-    engine.queue = JobQueue(redis, lease_ms=LEASE_MS)
-    await engine.appear()
-    return engine
 
 
 async def command(sandbox: Sandbox, number: int) -> Interaction:
@@ -137,9 +116,7 @@ async def test_200_people_who_ask_at_once_are_all_answered_and_each_once(
 async def test_of_200_people_at_once_those_past_a_bound_are_refused_with_a_sentence(
     sandbox: Sandbox, redis_url: str, engine: Engine, queue: JobQueue
 ):
-    async with running_bot(
-        sandbox, redis_url + PATIENCE, bounds=Bounds(max_waiting=WAITING)
-    ) as bot:
+    async with running_bot(sandbox, redis_url, bounds=Bounds(max_waiting=WAITING)) as bot:
         asked = [await command(sandbox, number) for number in range(PEOPLE)]
 
         def refused() -> list[Interaction]:

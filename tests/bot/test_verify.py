@@ -1,6 +1,7 @@
 """Asking whether the bot wrote a text: `/verify` and the menu of a message, in a local Discord."""
 
 import json
+from collections.abc import Callable
 
 import pytest
 
@@ -27,6 +28,8 @@ from wire.verdicts import Verdict, Verified
 OURS = Verified(verdict=Verdict.OURS, num_scored=88, p_value=3e-12, key="ab12cd34")
 NO_SIGN = Verified(verdict=Verdict.NO_SIGN, num_scored=240, p_value=0.3, key="ab12cd34")
 TEXT = "The old lighthouse keeper counted the ships again."
+WAITING = "-# ⏳"
+"""How every notice begins that is not the last word."""
 
 
 def text_file(text: str | bytes, name: str = "story.txt") -> Upload:
@@ -44,7 +47,17 @@ async def was_it(sandbox: Sandbox, message: Message) -> Interaction:
 
 async def answer_to(sandbox: Sandbox, asked: Interaction) -> Message:
     """Wait for the last word, which must be for who asked only."""
-    await sandbox.wait_for(lambda: asked.original and asked.original.content, DEADLINE_S)
+    return await said_to(sandbox, asked, lambda content: not content.startswith(WAITING))
+
+
+async def said_to(
+    sandbox: Sandbox, asked: Interaction, is_it: Callable[[str], bool] = bool
+) -> Message:
+    """Wait for some word, which must be for who asked only."""
+    await sandbox.wait_for(
+        lambda: asked.original and asked.original.content and is_it(asked.original.content),
+        DEADLINE_S,
+    )
     assert asked.original
     assert asked.original.visible_to == sandbox.alice
     assert asked.original.flags & Flags.EPHEMERAL
@@ -206,10 +219,10 @@ async def test_who_waits_sees_the_place_in_line_without_a_label_or_a_button(
     sandbox: Sandbox, bot: BotClient, engine: Engine
 ):
     first, second = await verify(sandbox, text="one"), await verify(sandbox, text="two")
-    answer = await answer_to(sandbox, second)
-    await until_is(sandbox, answer, "-# ⏳ You are 2nd in line.")
+    answer = await said_to(sandbox, second)
+    await until_is(sandbox, answer, f"{WAITING} You are 2nd in line.")
     job = await engine.take()
-    looking = await answer_to(sandbox, first)
+    looking = await said_to(sandbox, first)
     await until_is(sandbox, looking, replies.LOOKING)
     assert not looking.buttons
     assert not answer.buttons

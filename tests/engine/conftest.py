@@ -9,6 +9,7 @@ import torch
 
 from engine.model import GPT2
 from engine.weights import save_model
+from tests.conftest import be_patient
 from tests.engine.demo_texts import engine_with, write
 from tests.engine.marked import KEY
 from tests.engine.models import make_model
@@ -31,6 +32,11 @@ def _one_thread() -> Iterator[None]:
     """With models of this size, threads would only wait for each other."""
     with num_threads(1):
         yield
+
+
+@pytest.fixture(autouse=True)
+def _a_stalled_machine_is_no_outage(monkeypatch: pytest.MonkeyPatch) -> None:
+    be_patient(monkeypatch)
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 import discord
 import pytest
 
+from sandbox.interactions import ANSWER_WITHIN_S
 from sandbox.model import Flags, Interaction
 from sandbox.server import Sandbox
 from sandbox.slash import PersonError
@@ -166,7 +167,11 @@ async def test_an_interaction_is_answered_once(sandbox: Sandbox):
     assert [m.content for m in sandbox.bot_messages(sandbox.general)] == ["one"]
 
 
-async def test_an_interaction_dies_after_three_seconds_and_its_token_after_a_quarter_hour():
+async def test_an_interaction_dies_after_three_seconds_and_its_token_after_a_quarter_hour(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    # Other tests are given more, as their clocks do not stand still.
+    monkeypatch.setattr("sandbox.interactions.ANSWER_WITHIN_S", ANSWER_WITHIN_S)
     now_s = 0.0
     async with Sandbox(clock=lambda: now_s) as sandbox, connected(sandbox, Hands()) as bot:
         mine, late = await ask(sandbox, bot)

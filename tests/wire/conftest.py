@@ -9,7 +9,7 @@ import pytest
 from redis.asyncio import Redis
 
 from sandbox.redis_server import RedisServer
-from tests.conftest import PATIENCE
+from tests.conftest import PATIENCE, be_patient
 from tests.wire.support import COMMON, RARE
 from wire import keys
 from wire.connection import connect
@@ -19,9 +19,8 @@ from wire.queue import JobQueue
 @pytest.fixture(autouse=True)
 def _a_stalled_machine_is_no_outage(monkeypatch: pytest.MonkeyPatch) -> None:
     """Silence is told from an outage, and life from death, by minutes: so long no test stalls."""
-    monkeypatch.setattr("wire.checkup.LIMIT_S", 60.0)
+    be_patient(monkeypatch)
     monkeypatch.setattr(keys, "FREEZE_GAP_MS", 60_000)
-    monkeypatch.setattr(keys, "ENGINE_ALIVE_MS", 600_000)
 
 
 @pytest.fixture
