@@ -6,7 +6,7 @@ Nothing else is changed. Minutes are what people are given, and no test can wait
 from bot import intake
 from bot.__main__ import main
 
-MESSAGE_DEADLINE_S = 3
+MESSAGE_DEADLINE_S = 6
 """Shorter than a lease: it passes while a dead engine still seems to hold the job."""
 INTERACTION_DEADLINE_S = 14
 """Longer than a lease: it passes while the job waits for another engine."""

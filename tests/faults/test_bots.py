@@ -22,6 +22,7 @@ from tests.faults.under_way import ended, frozen, running
 from wire.jobs import ErrorCode, Failed
 
 STROLL = {STEP_S: "0.02"}
+AMBLE = {STEP_S: "0.06"}
 CRAWL = {STEP_S: "0.3"}
 ROOMY = {"OVID_MAX_UNFINISHED_PER_USER": "20"}
 ROUNDING_S = 0.01
@@ -73,7 +74,7 @@ async def grown(stack: Stack, message: Message, num_revisions: int) -> None:
 async def test_04_a_bot_killed_four_times_goes_on_in_the_messages_that_stand(
     stack: Stack, account: Account
 ) -> None:
-    await stack.start_engine(slots=8, **STROLL)
+    await stack.start_engine(slots=8, **AMBLE)
     bot = await stack.start_bot()
     stood: dict[Ask, Message] = {}
     for number in range(4):

@@ -9,14 +9,12 @@ import pytest
 from tests.end_to_end.stack import Stack
 from tests.faults.account import Account, Fate
 from tests.faults.slow_engine import POISON
-from tests.faults.under_way import ask_many, frozen, running, start_slow_engine
+from tests.faults.under_way import CRAWL_S, ask_many, frozen, running, start_slow_engine
 from tests.faults.undisturbed import check_texts
 from tests.wire.lossy_proxy import LossyProxy
 from wire.jobs import ErrorCode, Failed
 from wire.queue import JobRecord
 
-CRAWL_S = "0.3"
-"""Nothing is finished while a test looks on, however loaded the machine."""
 PATIENCE_S = 240.0
 
 

@@ -21,6 +21,8 @@ from wire.queue import JobRecord, JobState
 LONG = 100
 """Tokens that an engine at a stroll needs three seconds for."""
 STROLL_S = "0.03"
+CRAWL_S = "0.3"
+"""Nothing is finished while a test looks on, however loaded the machine."""
 UNDER_WAY_TIMEOUT_S = 120.0
 INDEXES = frozenset(
     (
@@ -40,9 +42,11 @@ async def start_slow_engine(
     return await stack.start_engine(slots, **{STEP_S: step_s, **environment})
 
 
-async def started(stack: Stack, slots: int = 4, **environment: str) -> tuple[Process, Process]:
+async def started(
+    stack: Stack, slots: int = 4, step_s: str = STROLL_S, **environment: str
+) -> tuple[Process, Process]:
     """Start a slow engine and a bot; `environment` adds to the settings of both."""
-    engine = await start_slow_engine(stack, slots, **environment)
+    engine = await start_slow_engine(stack, slots, step_s, **environment)
     return engine, await stack.start_bot(**environment)
 
 
