@@ -8,7 +8,7 @@ from engine.async_engine import AsyncEngine, Event
 from tests.engine.support import ENDLESS, FakeModelRunner, NextToken, make_engine
 from wire.jobs import Delta, Done
 
-DEADLINE_S = 30
+DEADLINE_S = 60
 PACE_S = 0.001
 """So that an endless reply does not flood the test with its text."""
 

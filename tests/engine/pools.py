@@ -24,7 +24,7 @@ from tests.engine.support import (
 
 CPU = torch.device("cpu")
 WEIGHTS_NAME = "model.safetensors"
-DEADLINE_S = 40
+DEADLINE_S = 60
 
 
 def write_model(models: Path, name: str, weights: str = "as first trained") -> Path:

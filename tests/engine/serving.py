@@ -19,7 +19,7 @@ from tests.wire.support import ROOMY, make_job, record_of
 from wire.jobs import Job, SamplingParams
 from wire.queue import Claimed, JobQueue, JobRecord, JobState
 
-DEADLINE_S = 40
+DEADLINE_S = 60
 POLL_S = 0.01
 
 

@@ -15,7 +15,7 @@ from tests.engine.marked import KEY, OLD, marked_letters
 from tests.engine.support import write_vocabulary
 from wire.verdicts import Verdict
 
-DEADLINE_S = 40
+DEADLINE_S = 60
 A_WHILE_S = 0.2
 """Long enough for who does not wait to be seen."""
 DEMO = REPOSITORY / "models" / "demo"

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis.strategies import SearchStrategy
 
@@ -22,6 +23,9 @@ COMPUTING_BOUND_S = 20.0
 """Of processor time. The slowest case takes a tenth of a second."""
 STUCK_BOUND_S = 240.0
 """After this long the process is ended: something computes where Python cannot interrupt it."""
+
+UNHURRIED = pytest.mark.timeout(1200)
+"""For tests that try cases: each has its own bounds, and all of them take as long as they take."""
 
 ALL_CHECKS = list(HealthCheck)
 

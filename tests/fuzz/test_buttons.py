@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from bot.button import details_button
 from tests.fuzz.discord_cut import CutBot, at_cut_bot
-from tests.fuzz.door import Door
+from tests.fuzz.door import UNHURRIED, Door
 from tests.fuzz.interactions import COMPONENT, interaction
 from tests.fuzz.json_cases import ANY_TEXT
 from tests.fuzz.played_discord import MODEL, PROVENANCE, USAGE, message
@@ -74,5 +74,6 @@ ONCE_FAILED = (("again:m11.4:2", True), ("stop:", False), ("stop:v2:m11.4:2", Tr
 DOOR = Door("buttons", CASES, at_cut_bot(_try), ONCE_FAILED)
 
 
+@UNHURRIED
 def test_whatever_a_button_names_its_press_is_answered():
     DOOR.try_cases()

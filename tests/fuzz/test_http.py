@@ -22,7 +22,7 @@ from tests.engine.marked import KEY
 from tests.engine.models import make_model
 from tests.engine.support import N_VOCAB, write_vocabulary
 from tests.fuzz.discord_cut import logged_errors
-from tests.fuzz.door import Door, Try
+from tests.fuzz.door import UNHURRIED, Door, Try
 from tests.fuzz.json_cases import ANY_JSON, ANY_TEXT, changed
 from tests.fuzz.raw_http import FRAMINGS, Answer, Sent, exchange, raw_request
 from tests.threads import num_threads
@@ -264,5 +264,6 @@ async def _opened() -> AsyncIterator[Try]:
 DOOR = Door("http", CASES, _opened)
 
 
+@UNHURRIED
 def test_whatever_is_sent_is_answered_or_refused_in_openais_shape():
     DOOR.try_cases()

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.bot.label_cases import FRAGMENTS
 from tests.fuzz.discord_cut import CutBot, UnreadableError, at_cut_bot
-from tests.fuzz.door import Door
+from tests.fuzz.door import UNHURRIED, Door
 from tests.fuzz.json_cases import ANY_JSON, ANY_TEXT, changed
 from tests.fuzz.played_discord import (
     ASKER_ID,
@@ -154,5 +154,6 @@ def _asks(message: dict[str, Any]) -> bool:
 DOOR = Door("messages", CASES, at_cut_bot(_try))
 
 
+@UNHURRIED
 def test_whatever_people_write_is_answered_once_with_its_label_and_no_ping():
     DOOR.try_cases()

@@ -28,7 +28,7 @@ from tests.engine.checkpoints.folders import KINDS, write_folder
 from tests.engine.checkpoints.test_damage import DAMAGE, Damage, with_damaged_index
 from tests.engine.models import CPU, make_model
 from tests.engine.support import N_VOCAB, make_params, write_vocabulary
-from tests.fuzz.door import Door, Try
+from tests.fuzz.door import UNHURRIED, Door, Try
 from tests.fuzz.json_cases import ANY_JSON, NUMBERS, change_json
 from tests.threads import num_threads
 
@@ -214,5 +214,6 @@ ONCE_FAILED = (
 DOOR = Door("models", CASES, _opened, ONCE_FAILED)
 
 
+@UNHURRIED
 def test_whatever_is_in_a_model_folder_it_loads_or_one_sentence_says_why_not():
     DOOR.try_cases()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from bot.verify_commands import MENU_NAME
 from tests.fuzz.discord_cut import CutBot, at_cut_bot
-from tests.fuzz.door import Door
+from tests.fuzz.door import UNHURRIED, Door
 from tests.fuzz.interactions import AUTOCOMPLETE, COMMAND, interaction
 from tests.fuzz.json_cases import ANY_JSON, ANY_TEXT, NUMBERS, changed
 from tests.fuzz.played_discord import ASKER_ID, USER, message
@@ -169,5 +169,6 @@ ONCE_FAILED = (
 DOOR = Door("options", CASES, at_cut_bot(_try), ONCE_FAILED)
 
 
+@UNHURRIED
 def test_whatever_is_given_to_a_command_is_answered():
     DOOR.try_cases()

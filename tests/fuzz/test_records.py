@@ -16,7 +16,7 @@ from redis.exceptions import RedisError
 from bot.origin import MessageOrigin, dump_origin
 from engine.running_job import RunningJob
 from tests.fuzz.discord_cut import CutBot, cut_bot
-from tests.fuzz.door import Door, Try
+from tests.fuzz.door import UNHURRIED, Door, Try
 from tests.fuzz.played_discord import BOT_ID, CHANNEL_ID, MODEL, USAGE, check_reply
 from tests.wire.support import PREFIX, lapse, make_job
 from wire.jobs import Done, FinishReason
@@ -272,5 +272,6 @@ ONCE_FAILED = (
 DOOR = Door("records", CASES, _opened, ONCE_FAILED)
 
 
+@UNHURRIED
 def test_whatever_stands_in_redis_others_are_answered_and_its_person_is_told():
     DOOR.try_cases()

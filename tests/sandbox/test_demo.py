@@ -21,7 +21,7 @@ import pytest
 from tests.sandbox.small_bot import LABEL
 
 ROOT = Path(__file__).resolve().parents[2]
-DEADLINE_S = 40.0
+DEADLINE_S = 120.0
 ESCAPES = re.compile(r"\x1b(\[[0-9;?]*[a-zA-Z]|[=>])")
 
 

@@ -32,7 +32,7 @@ from tests.engine.support import (
 )
 from wire.jobs import SamplingParams
 
-DEADLINE_S = 40
+DEADLINE_S = 60
 CPU = torch.device("cpu")
 PACE_S = 0.001
 

@@ -14,8 +14,15 @@ from openai.types.fine_tuning import SupervisedHyperparametersParam
 from engine.http_api.fine_tuning import BASE_LEARNING_RATE
 from engine.http_api.training_process import read_losses
 from engine.train.command import Finetune
-from tests.engine.http_api.serving import DEADLINE_S, Served, serving
-from tests.engine.http_api.training_jobs import ARGUMENTS, POLL_S, is_alive, pids, until
+from tests.engine.http_api.serving import Served, serving
+from tests.engine.http_api.training_jobs import (
+    ARGUMENTS,
+    DEADLINE_S,
+    POLL_S,
+    is_alive,
+    pids,
+    until,
+)
 
 pytestmark = pytest.mark.usefixtures("training_niceness")
 
@@ -35,7 +42,7 @@ async def test_the_example_queries_streams_and_trains_a_model_that_answers_at_on
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
         )
-        async with asyncio.timeout(DEADLINE_S * 2):
+        async with asyncio.timeout(DEADLINE_S):
             said = (await example.communicate())[0].decode()
         assert example.returncode == 0, said
         [job] = [job async for job in served.openai.fine_tuning.jobs.list()]

@@ -14,8 +14,8 @@ from engine.http_api.files import FileStore
 from engine.http_api.fine_tuning import MAX_ATTEMPTS, FineTuning
 from engine.http_api.job_records import Job
 from engine.http_api.training_process import TrainingProcess
-from tests.engine.http_api.serving import DEADLINE_S, serving
-from tests.engine.http_api.training_jobs import ARGUMENTS, is_alive, pids, until
+from tests.engine.http_api.serving import serving
+from tests.engine.http_api.training_jobs import ARGUMENTS, DEADLINE_S, is_alive, pids, until
 
 pytestmark = pytest.mark.usefixtures("training_niceness")
 
