@@ -1,12 +1,13 @@
 """`python -m bot` as people meet it: what it says, and its exit status."""
 
 import signal
+from pathlib import Path
 
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from sandbox.server import Sandbox
-from tests.bot.support import environment_of
+from tests.bot.support import CHECKOUT, environment_of
 
 
 async def test_without_a_token_it_says_in_one_line_where_to_get_one(program):
@@ -84,10 +85,26 @@ async def test_it_stops_cleanly_when_asked(child_bot):
         assert "Traceback" not in "".join(bot.log)
 
 
-async def test_it_can_be_interrupted_while_it_loads(sandbox: Sandbox, redis_url: str, program):
-    environment = environment_of(sandbox, redis_url) | {"PYTHONPROFILEIMPORTTIME": "1"}
-    bot = await program("run", **environment)
-    await bot.until_it_logs("discord.enums")
+LOADING = """
+import sys, time
+
+class HeldUp:
+    def find_spec(self, name, *_):
+        if name == "discord.enums":
+            print("loading", file=sys.stderr, flush=True)
+            time.sleep(600)
+
+sys.meta_path.insert(0, HeldUp())
+"""
+
+
+async def test_it_can_be_interrupted_while_it_loads(
+    sandbox: Sandbox, redis_url: str, program, tmp_path: Path
+):
+    (tmp_path / "sitecustomize.py").write_text(LOADING)
+    path = {"PYTHONPATH": f"{tmp_path}:{CHECKOUT}"}
+    bot = await program("run", **environment_of(sandbox, redis_url), **path)
+    await bot.until_it_logs("loading")
     bot.process.send_signal(signal.SIGINT)
     assert await bot.until_it_ends() == -signal.SIGINT
     assert "Traceback" not in "".join(bot.log)

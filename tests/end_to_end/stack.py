@@ -66,6 +66,8 @@ class Stack:
         self._old_messages = 0
         self._processes: list[Process] = []
         self._num_spawned = 0
+        self.newest: dict[str, Process] = {}
+        """The process of each program that was started last."""
         self.log_of: dict[Process, Path] = {}
         """The file of each program's log, where they are kept."""
 
@@ -208,6 +210,7 @@ class Stack:
                 preexec_fn=die_with_parent(),
             )
         self._processes.append(process)
+        self.newest[program] = process
         if path is not None:
             self.log_of[process] = path
         return process
