@@ -198,7 +198,7 @@ async def test_a_request_that_nobody_answers_is_made_again(
     queue: JobQueue,
     monkeypatch: pytest.MonkeyPatch,
 ):
-    monkeypatch.setattr(discord_api, "REQUEST_LIMIT_S", 2.0)
+    monkeypatch.setattr(discord_api, "REQUEST_LIMIT_S", 4.0)
     async with running_bot(sandbox, redis_url) as bot:
         sandbox.faults.hold(POST)
         sandbox.faults.hold(PATCH)

@@ -123,8 +123,9 @@ def test_a_server_that_falls_silent_is_left_after_the_read_timeout(
     stall_after: int,
 ):
     server.plan(WEIGHTS_PATH, Twist(stall_after=stall_after))
-    assert get(replace(HASTE, read_s=0.5)) == FILES
-    assert any("no answer within 0.5 s" in line for line in watcher.lines)
+    # No shorter, or a slow machine would seem silent again and again.
+    assert get(replace(HASTE, read_s=2.0)) == FILES
+    assert any("no answer within 2 s" in line for line in watcher.lines)
 
 
 def test_a_server_that_is_not_there_is_named(tmp_path: Path, watcher: Watcher):

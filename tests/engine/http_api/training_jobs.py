@@ -1,6 +1,7 @@
 """What the tests of fine-tuning share: waiting for processes, and telling whether they run."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,5 +28,9 @@ def is_alive(process_id: int) -> bool:
 
 
 def pids(models: Path) -> list[int]:
-    found = (models / ".files" / "jobs").glob("*.pid")
-    return [int(text) for path in found if (text := path.read_text(encoding="ascii"))]
+    found = []
+    for path in (models / ".files" / "jobs").glob("*.pid"):
+        # It may have gone away since it was found.
+        with contextlib.suppress(FileNotFoundError):
+            found.append(path.read_text(encoding="ascii"))
+    return [int(text) for text in found if text]
