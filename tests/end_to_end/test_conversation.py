@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from sandbox.model import Interaction
 from sandbox.redis_server import RedisServer
 from tests.end_to_end.conftest import checked_stack, save_endless
 from tests.end_to_end.stack import (
@@ -19,7 +20,7 @@ from tests.end_to_end.stack import (
     has_text,
     parts_of,
 )
-from tests.faults.under_way import frozen
+from tests.faults.under_way import frozen, running
 from wire.jobs import Done
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -135,10 +136,21 @@ async def test_a_model_made_while_all_runs_can_be_asked_for_by_its_name(served: 
     assert records[0].text
 
 
+async def shown_before_they_are_done(served: Stack, *asked: Interaction) -> None:
+    """Wait until all show text at once; an engine that is frozen meanwhile can't be too quick."""
+    await running(served, len(asked))
+    with frozen(served.newest["engine"]):
+        await served.sandbox.wait_for(
+            lambda: all(each.original and has_text(each.original.content) for each in asked),
+            REPLY_TIMEOUT_S,
+        )
+
+
 async def test_a_long_reply_is_split_into_labelled_parts(served: Stack) -> None:
     box = served.sandbox
     options = {"prompt": "Long ago", "length": 1000, "top_k": 40}
-    await box.slash(box.alice, box.general, "generate", options)
+    asked = await box.slash(box.alice, box.general, "generate", options)
+    await shown_before_they_are_done(served, asked)
     (record,) = await served.settled(1)
     parts = parts_of(record)
     assert len(parts) >= 2
@@ -159,6 +171,7 @@ async def test_two_people_at_once_each_get_their_own_text(served: Stack) -> None
         await box.slash(user, box.general, "generate", {**options, "prompt": prompt, "seed": 3})
         for user, prompt in ((box.alice, "The town of stone"), (box.bob, "A cold and early spring"))
     ]
+    await shown_before_they_are_done(served, *asked)
     together = [await served.answer_of(each) for each in asked]
     # A first part is done before the reply is.
     records = await served.settled(2)
