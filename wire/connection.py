@@ -4,6 +4,7 @@ Knows of the queue's keys only in which slot of a Cluster they are.
 """
 
 import asyncio
+import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
@@ -46,8 +47,12 @@ BACKOFF_CAP_S = 0.25
 
 NOT_THE_MASTER = (ReadOnlyError, AskError, TryAgainError, ClusterDownError)
 """Answers of a server that does not hold the queue, or not now. MovedError is an AskError."""
-IN_A_SCRIPT = {"OOM": OutOfMemoryError, "READONLY": ReadOnlyError}
-"""What Redis before 7 wraps into words of its own where a script meets it."""
+IN_A_SCRIPT = re.compile(
+    r"Error running script .*: -(?P<code>OOM|READONLY|NOREPLICAS|MISCONF) (?P<words>.*)", re.DOTALL
+)
+"""How Redis before 7 wraps into words of its own what a script meets."""
+KINDS = {"OOM": OutOfMemoryError, "READONLY": ReadOnlyError}
+"""By their codes; redis-py has no classes for the others."""
 
 T = TypeVar("T")
 
@@ -132,8 +137,8 @@ class _FollowsTheMaster(AbstractConnection):
     """Asks, before it connects, which server is the master, and leaves one that has no replicas.
 
     Sentinels make another the master before they tell the old one. With `min-replicas-to-write` it
-    takes nothing any more by then, and so loses nothing. By their kind it also knows errors that an
-    old Redis wraps: a replica must be left there too.
+    takes nothing any more by then, and so loses nothing. What an old Redis wraps is told as a new
+    one says it: a replica must be left there too.
     """
 
     def __init__(self, *, find_master: FindMaster | None = None, **kwargs: Any) -> None:
@@ -149,12 +154,17 @@ class _FollowsTheMaster(AbstractConnection):
         try:
             return await super().read_response(*args, **kwargs)
         except ResponseError as error:
-            if str(error).startswith("NOREPLICAS"):
+            told = _unwrapped(error)
+            if str(told).startswith("NOREPLICAS"):
                 await self.disconnect(nowait=True)
-            for code, kind in IN_A_SCRIPT.items():
-                if str(error).startswith("Error running script") and f": -{code} " in str(error):
-                    raise kind(str(error)) from None
-            raise
+            raise told from None
+
+
+def _unwrapped(error: ResponseError) -> ResponseError:
+    if (found := IN_A_SCRIPT.fullmatch(str(error))) is None:
+        return error
+    code, words = found["code"], found["words"]
+    return KINDS[code](words) if code in KINDS else ResponseError(f"{code} {words}")
 
 
 class _HeedsCancellation(AbstractConnection):
