@@ -25,11 +25,31 @@ from wire.redis_url import Kind
 
 OLDEST_REDIS = (6, 0)
 """BLPOP waits for less than a second since 6.0. Valkey says 7.2 of itself, which it grew from."""
+INSTALL_NEWER = f"Install {'.'.join(map(str, OLDEST_REDIS))} or later."
+SCRIPTS_HEED_REPLICAS = (6, 2, 7)
+"""From here on min-replicas-to-write keeps scripts from writing, too, and not only commands."""
 NEARLY_FULL = 0.9
 CLUSTER_URL = "Begin OVID_REDIS_URL with redis+cluster://, and name several nodes in it."
 RIGHTS_REMEDY = "Give its user the rights that stand in docs/operations.md."
 DENIED_IN_A_SCRIPT = ("ACL failure in script", "The user executing the script can't")
-"""What Redis says, and what it said before version 7; redis-py has no class for it."""
+"""What Redis says, and what it said before version 7.2; redis-py has no class for it."""
+
+IN_ITS_WORDS = {
+    "NOREPLICAS": fault(
+        "redis",
+        "it takes nothing without its replicas",
+        "Bring them back, or lower min-replicas-to-write.",
+    ),
+    "MISCONF": fault(
+        "redis",
+        "it takes nothing, as it can't write to its disk",
+        "Its log says why: make room there, or give it the right to write.",
+    ),
+    "timeout is not an integer": fault(
+        "redis", "it is too old, and waits for whole seconds only", INSTALL_NEWER
+    ),
+}
+"""What to say where redis-py has no class, by the words with which the error begins."""
 
 
 def judge_server(info: Mapping[str, Any], kind: Kind) -> Iterator[Finding]:
@@ -40,10 +60,9 @@ def judge_server(info: Mapping[str, Any], kind: Kind) -> Iterator[Finding]:
         kind: what the URL says stands there.
     """
     version = str(info["redis_version"])
-    numbers = tuple(map(int, re.findall(r"\d+", version)[:2]))
+    numbers = tuple(map(int, re.findall(r"\d+", version)[:3]))
     if numbers and numbers < OLDEST_REDIS:
-        oldest = ".".join(map(str, OLDEST_REDIS))
-        yield fault("redis", f"version {version} is too old", f"Install {oldest} or later.")
+        yield fault("redis", f"version {version} is too old", INSTALL_NEWER)
     elif "sentinel_masters" in info:
         remedy = "Write OVID_REDIS_URL as redis+sentinel://host:26379,host:26379/name-of-master."
         yield fault("redis", "it is a Sentinel, which takes no jobs", remedy)
@@ -59,6 +78,15 @@ def judge_server(info: Mapping[str, Any], kind: Kind) -> Iterator[Finding]:
     if info.get("cluster_enabled") and kind is not Kind.CLUSTER:
         yield warn(
             "redis", "it is one node of a Cluster, and the others are not known", CLUSTER_URL
+        )
+    # It is only told where it is set.
+    if "min_slaves_good_slaves" in info and numbers and numbers < SCRIPTS_HEED_REPLICAS:
+        heeding = ".".join(map(str, SCRIPTS_HEED_REPLICAS))
+        yield warn(
+            "redis",
+            f"version {version} heeds no min-replicas-to-write in the queue's scripts, so a master "
+            f"that was cut off takes what is lost with it",
+            f"Install {heeding} or later.",
         )
     yield from _judge_memory(info)
     yield from _judge_persistence(info)
@@ -101,6 +129,7 @@ def explain_refusal(error: Exception, where: str, kind: Kind) -> Finding:
         or _explain_rights(cause, where, kind)
         or _explain_cluster(cause, where)
         or _explain_role(cause, where)
+        or _explain_words(cause)
         or fault(
             "redis",
             f"no use can be made of it at {where}: {str(error).rstrip('.')}",
@@ -166,11 +195,10 @@ def _explain_role(error: Exception, where: str) -> Finding | None:
             return fault("queue", f"nothing can be written at {where}", "Name the master there.")
         case BusyLoadingError():
             return warn("redis", f"it is still reading its data at {where}", "Wait for it.")
-        case RedisError() if str(error).startswith("NOREPLICAS"):
-            remedy = "Bring them back, or lower min-replicas-to-write."
-            return fault("redis", "it takes nothing without its replicas", remedy)
-        case RedisError() if str(error).startswith("MISCONF"):
-            remedy = "Its log says why: make room there, or give it the right to write."
-            return fault("redis", "it takes nothing, as it can't write to its disk", remedy)
         case _:
             return None
+
+
+def _explain_words(error: Exception) -> Finding | None:
+    explained = (each for words, each in IN_ITS_WORDS.items() if str(error).startswith(words))
+    return next(explained, None)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from redis.asyncio import Redis
+from redis.exceptions import ResponseError
 
 from sandbox.redis_server import RedisServer
 from tests.ports import held_port
@@ -16,7 +17,7 @@ from wire.connection import connect
 from wire.findings import Finding, Level, exit_status, fault, note, ok, warn, within
 from wire.queue import JobQueue, Progress
 from wire.redis_url import Kind
-from wire.server_checkup import judge_server
+from wire.server_checkup import explain_refusal, judge_server
 
 LATE = fault("it", "is late", "Wait.")
 
@@ -74,15 +75,16 @@ async def test_a_wrong_password_is_told_from_an_absent_redis(
     assert "wrong" not in line
 
 
-async def test_a_wrong_password_is_told_over_tcp_too(own: Redis):
+async def test_a_wrong_password_is_told_over_tcp_too():
     with held_port() as port:
-        await own.config_set("bind", "127.0.0.1")
-        await own.config_set("port", port)
-        await own.config_set("requirepass", "s3cret")
-        for credentials in ("", ":wrong@"):
-            line = only(await check(f"redis://{credentials}127.0.0.1:{port}"), Level.FAULT)
-            assert line.startswith("FAULT redis: it takes no such user or password at redis://")
-        assert exit_status(await check(f"redis://:s3cret@127.0.0.1:{port}")) == 0
+        async with RedisServer(port=port) as server:
+            async with connect(server.url) as own:
+                await own.config_set("requirepass", "s3cret")
+            for credentials in ("", ":wrong@"):
+                url = f"redis://{credentials}127.0.0.1:{port}"
+                line = only(await check(url), Level.FAULT)
+                assert line.startswith("FAULT redis: it takes no such user or password at redis://")
+            assert exit_status(await check(f"redis://:s3cret@127.0.0.1:{port}")) == 0
 
 
 async def test_a_user_who_may_not_run_the_scripts_is_named_with_the_remedy(
@@ -152,6 +154,31 @@ async def test_what_a_server_says_of_itself_is_judged(
 ):
     found = list(judge_server({**(await redis.info()), **told}, Kind.ALONE))
     assert said in only(found, Level.FAULT)
+
+
+def test_what_a_redis_before_6_says_of_a_short_wait_is_told_as_its_age():
+    error = ResponseError("timeout is not an integer or out of range")
+    line = explain_refusal(error, "redis://host", Kind.ALONE).line()
+    assert line == (
+        "FAULT redis: it is too old, and waits for whole seconds only. Install 6.0 or later."
+    )
+
+
+async def test_a_redis_whose_scripts_heed_no_replicas_is_a_warning_where_that_is_asked_for(
+    own: Redis,
+):
+    old = {"redis_version": "6.2.6"}
+    assert not warnings({**(await own.info()), **old})
+    await own.config_set("min-replicas-to-write", 1)
+    [said] = warnings({**(await own.info()), **old})
+    assert said.startswith("warn  redis: version 6.2.6 heeds no min-replicas-to-write in the queue")
+    assert said.endswith("Install 6.2.7 or later.")
+    for told in ({"redis_version": "6.2.7"}, {"redis_version": "unstable"}):
+        assert not warnings({**(await own.info()), **told})
+
+
+def warnings(info: dict[str, Any]) -> list[str]:
+    return [each.line() for each in judge_server(info, Kind.ALONE) if each.level is Level.WARN]
 
 
 async def test_a_version_without_numbers_is_taken_for_a_new_one(redis: Redis):
