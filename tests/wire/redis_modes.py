@@ -8,15 +8,16 @@ import contextlib
 import itertools
 import ssl
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 import trustme
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from sandbox.redis_server import RedisServer
 from tests.ports import held_port
@@ -30,6 +31,8 @@ PATIENT_MS = 60_000
 """How long a silent server is given: a loaded machine is slow, which is no death."""
 NOTICE_MS = 700
 """And when one is about to die."""
+BUS_ABOVE = 10_000
+"""Nodes talk at a port so far above their own; elsewhere only since Redis 7."""
 
 
 async def until(holds: Callable[[], Awaitable[object]]) -> None:
@@ -106,10 +109,19 @@ async def watched() -> AsyncIterator[Watched]:
         sentinel = await stack.enter_async_context(
             RedisServer(port=ports[2], settings=watch, sentinel=True)
         )
-        # It hears of replicas by INFO, by itself every ten seconds.
-        await ask(sentinel, "SENTINEL", "DEBUG", "info-period", 200)
+        # It hears of replicas by INFO, by itself every ten seconds, and before Redis 7 at no other.
+        with contextlib.suppress(ResponseError):
+            await ask(sentinel, "SENTINEL", "DEBUG", "info-period", 200)
         await until(lambda: _knows_the_replica(sentinel))
         yield Watched(master, replica, sentinel)
+
+
+async def ask_for_password(sentinel: RedisServer, password: str) -> None:
+    """Let a Sentinel ask for a password of its own."""
+    try:
+        await ask(sentinel, "ACL", "SETUSER", "default", "resetpass", f">{password}")
+    except ResponseError:
+        pytest.skip("a Sentinel older than 6.2 takes its password from its file alone")
 
 
 async def _knows_the_replica(sentinel: RedisServer) -> bool:
@@ -142,30 +154,40 @@ class Cluster:
             await node.kill()
 
 
+@contextmanager
+def _held_node_port() -> Iterator[int]:
+    while True:
+        with contextlib.ExitStack() as held:
+            port = held.enter_context(held_port())
+            try:
+                held.enter_context(held_port(port + BUS_ABOVE))
+            except (OSError, OverflowError):
+                continue
+            yield port
+            return
+
+
 @asynccontextmanager
 async def cluster(*, replica: bool = False) -> AsyncIterator[Cluster]:
     """Start three masters that share the slots, and maybe a replica of the queue's owner."""
     async with contextlib.AsyncExitStack() as stack:
-        nodes, buses = [], []
+        nodes = []
         for _ in range(4 if replica else 3):
-            port, bus = stack.enter_context(held_port()), stack.enter_context(held_port())
             settings = (
                 "cluster-enabled yes",
-                f"cluster-port {bus}",
                 f"cluster-node-timeout {PATIENT_MS}",
                 SYNC_AT_ONCE,
             )
+            port = stack.enter_context(_held_node_port())
             node = RedisServer(append_only=True, port=port, settings=settings)
             nodes.append(await stack.enter_async_context(node))
-            buses.append(bus)
         for number, (first, last) in enumerate(((0, 5460), (5461, 10922), (10923, 16383))):
-            await ask(nodes[number], "CLUSTER", "ADDSLOTSRANGE", first, last)
+            await ask(nodes[number], "CLUSTER", "ADDSLOTS", *range(first, last + 1))
         for number, node in enumerate(nodes):
             await ask(node, "CLUSTER", "SET-CONFIG-EPOCH", number + 1)
         # Of each other they would hear by and by.
-        for node, (other, bus) in itertools.product(nodes, zip(nodes, buses, strict=True)):
-            if node is not other:
-                await ask(node, "CLUSTER", "MEET", "127.0.0.1", other.port, bus)
+        for node, other in itertools.permutations(nodes, 2):
+            await ask(node, "CLUSTER", "MEET", "127.0.0.1", other.port)
         slot = int(await ask(nodes[0], "CLUSTER", "KEYSLOT", PREFIX))
         owner = nodes[min(slot // 5461, 2)]
         if replica:

@@ -9,7 +9,15 @@ from redis.asyncio import Redis
 
 from sandbox.redis_server import RedisServer
 from tests.wire.lossy_proxy import LossyProxy
-from tests.wire.redis_modes import ask, certify, cluster, until, watched, without_a_disk
+from tests.wire.redis_modes import (
+    ask,
+    ask_for_password,
+    certify,
+    cluster,
+    until,
+    watched,
+    without_a_disk,
+)
 from tests.wire.support import PREFIX, claim
 from wire.checkup import check_queue
 from wire.connection import connect
@@ -96,13 +104,17 @@ async def test_a_master_behind_sentinels_is_all_well_and_other_ways_to_it_are_co
         assert "redis+sentinel://" in line
         line = worst(await check(f"redis://127.0.0.1:{servers.replica.port}"))
         assert line.startswith("FAULT redis: it is a replica, which takes no jobs. Name its master")
-        await ask(servers.sentinel, "ACL", "SETUSER", "default", "resetpass", ">theirs")
-        line = worst(await check(servers.url))
-        assert line.startswith("FAULT redis: it takes no such user or password at redis+sentinel:")
-        assert "sentinel_password" in line
         await servers.sentinel.kill()
         line = worst(await check(servers.url))
         assert line.startswith("FAULT redis: no use can be made of it at redis+sentinel://")
+
+
+async def test_a_wrong_password_for_the_sentinels_is_told():
+    async with watched() as servers:
+        await ask_for_password(servers.sentinel, "theirs")
+        line = worst(await check(servers.url))
+        assert line.startswith("FAULT redis: it takes no such user or password at redis+sentinel:")
+        assert "sentinel_password" in line
 
 
 async def test_a_cluster_is_all_well_and_other_ways_to_it_are_corrected():
