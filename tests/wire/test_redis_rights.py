@@ -123,6 +123,18 @@ def is_fault(finding: Finding) -> bool:
     return finding.level is Level.FAULT
 
 
+async def test_to_try_the_rights_leaves_nothing_where_nothing_may_be_deleted(
+    own_redis_server: RedisServer,
+):
+    async with (
+        Redis.from_url(own_redis_server.url) as admin,
+        connect(url_of_user(own_redis_server)) as redis,
+    ):
+        await grant(admin, [each for each in RIGHTS if each != "+unlink"])
+        assert await refused_commands(redis) == ["unlink"]
+        assert await admin.keys("*") == []
+
+
 async def test_to_try_the_rights_leaves_nothing(redis: Redis):
     queue = JobQueue(redis)
     await submit(queue, "a")
