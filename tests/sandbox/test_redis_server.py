@@ -12,12 +12,14 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from sandbox.redis_server import (
+    OLDEST,
     STOP_TIMEOUT_S,
     RedisServer,
     RedisServerError,
     find_binary,
 )
 from tests.ports import held_port
+from wire.server_checkup import OLDEST_REDIS
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -182,6 +184,25 @@ def test_a_server_on_the_path_comes_before_the_one_in_the_wheel(tmp_path, monkey
     assert find_binary() == valkey
     redis = fake_binary(tmp_path, "redis-server", "exit 0")
     assert find_binary() == redis
+
+
+@pytest.mark.parametrize(
+    ("said", "taken"),
+    [
+        ("Redis server v=5.0.7 sha=00000000:0 malloc=jemalloc-5.2.1 bits=64", False),
+        ("Redis server v=6.0.16 sha=00000000:0 malloc=jemalloc-5.2.1 bits=64", True),
+        ("Redis server v=10.2.0 sha=00000000:0 malloc=jemalloc-5.2.1 bits=64", True),
+    ],
+)
+def test_a_server_on_the_path_that_is_too_old_is_passed_over(tmp_path, monkeypatch, said, taken):
+    redis = fake_binary(tmp_path, "redis-server", f"echo '{said}'")
+    valkey = fake_binary(tmp_path, "valkey-server", "echo Valkey server v=8.1.8")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert find_binary() == (redis if taken else valkey)
+
+
+def test_what_is_too_old_for_the_demo_is_what_is_too_old_for_doctor():
+    assert OLDEST == OLDEST_REDIS
 
 
 async def test_a_server_that_ends_at_once_is_named_with_its_last_words(tmp_path, monkeypatch):
