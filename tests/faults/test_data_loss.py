@@ -67,7 +67,8 @@ async def growth(stack: Stack, number: int) -> tuple[Path, list[tuple[float, int
         The part that is written to, and how many bytes it had when, by the loop's clock.
     """
     folder = str((await stack.redis.config_get("dir"))["dir"])
-    [file] = Path(folder, "appendonlydir").glob("*.incr.aof")  # noqa: ASYNC240 - a small folder
+    # Before Redis 7 there was but one part, in the folder itself.
+    [file] = [each for each in Path(folder).rglob("*.aof") if ".base." not in each.name]  # noqa: ASYNC240 - a small folder
     lengths = []
     async with asyncio.timeout(UNDER_WAY_TIMEOUT_S):
         while sum(record.state is JobState.ENDED for record in await stack.records()) < number:

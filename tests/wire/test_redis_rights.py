@@ -20,6 +20,12 @@ from wire.server_checkup import RIGHTS_REMEDY
 COMMANDS = [each for each in RIGHTS if each.startswith("+")]
 
 
+async def grant_alone(admin: Redis, rights: list[str]) -> None:
+    """Make the user anew, of whom no connection is left."""
+    await admin.execute_command("ACL", "DELUSER", "ovid")
+    await grant(admin, rights)
+
+
 async def do_everything(admin: Redis, redis: Redis) -> None:
     """Call all that bots and engines call, so that the scripts come by each of their commands."""
     queue = JobQueue(redis)
@@ -70,14 +76,14 @@ async def test_the_documented_user_can_do_all_that_bots_and_engines_do(
         Redis.from_url(own_redis_server.url) as admin,
         connect(url_of_user(own_redis_server)) as redis,
     ):
-        await grant(admin, RIGHTS)
+        await grant_alone(admin, RIGHTS)
         await do_everything(admin, redis)
         await give_up(admin, redis)
         assert (
             exit_status(await check_queue(url_of_user(own_redis_server), engine_expected=False))
             == 1
         )
-        await grant(admin, [*RIGHTS, "+info"])
+        await grant_alone(admin, [*RIGHTS, "+info"])
         found = await check_queue(url_of_user(own_redis_server), engine_expected=False)
         [dead] = [each for each in found if "were given up" in each.said]
         assert exit_status(each for each in found if each is not dead) == 0
@@ -87,7 +93,7 @@ async def test_each_of_its_commands_is_needed(own_redis_server: RedisServer):
     refusals = {}
     async with Redis.from_url(own_redis_server.url) as admin:
         for command in COMMANDS:
-            await grant(admin, [each for each in RIGHTS if each != command])
+            await grant_alone(admin, [each for each in RIGHTS if each != command])
             async with connect(url_of_user(own_redis_server)) as redis:
                 refusals[command] = await first_refusal(admin, redis)
     assert [each for each, said in refusals.items() if not re.search(REFUSED, said)] == []
@@ -106,9 +112,11 @@ async def test_doctor_names_whichever_right_is_missing(own_redis_server: RedisSe
     url = url_of_user(own_redis_server)
     async with Redis.from_url(own_redis_server.url) as admin:
         for command in COMMANDS:
-            await grant(admin, [each for each in RIGHTS if each != command])
+            await grant_alone(admin, [each for each in RIGHTS if each != command])
             assert await faults(url) == [command.removeprefix("+")]
-        await grant(admin, [each for each in RIGHTS if each not in ("+append", "+blpop", "+xread")])
+        await grant_alone(
+            admin, [each for each in RIGHTS if each not in ("+append", "+blpop", "+xread")]
+        )
         assert await faults(url) == ["append, xread, blpop"]
 
 
@@ -130,7 +138,7 @@ async def test_to_try_the_rights_leaves_nothing_where_nothing_may_be_deleted(
         Redis.from_url(own_redis_server.url) as admin,
         connect(url_of_user(own_redis_server)) as redis,
     ):
-        await grant(admin, [each for each in RIGHTS if each != "+unlink"])
+        await grant_alone(admin, [each for each in RIGHTS if each != "+unlink"])
         assert await refused_commands(redis) == ["unlink"]
         assert await admin.keys("*") == []
 
@@ -160,6 +168,6 @@ async def test_it_may_neither_touch_other_keys_nor_the_server(
         Redis.from_url(own_redis_server.url) as admin,
         connect(url_of_user(own_redis_server)) as redis,
     ):
-        await grant(admin, RIGHTS)
+        await grant_alone(admin, RIGHTS)
         with pytest.raises(RedisError, match=REFUSED):
             await redis.execute_command(*command)
