@@ -33,6 +33,8 @@ RECONCILE_INTERVAL_S = 5.0
 STALLED_S = 30.0
 """Longer than any pause or outage keeps a loop from its next turn."""
 LEAVE_WITHIN_S = 1.0
+COMPANY_S = 30.0
+"""How long after the last word an older edit, of a bot of this name that ends, may still come."""
 HINTS, RECONCILING = "following hints", "reconciling"
 MAX_CRASHES = 3
 """How often a reply may fail for a reason nobody foresaw before it is given up."""
@@ -183,6 +185,15 @@ class Follower:
             await self._tell_denied(reply.origin, error)
         else:
             self._done.add(reply.job_id)
+            if reply.may_be_overwritten and self._replies is not None:
+                self._replies.create_task(self._show_again(reply))
+
+    async def _show_again(self, reply: LiveReply) -> None:
+        await asyncio.sleep(COMPANY_S)
+        try:
+            await reply.show_again()
+        except Exception:  # noqa: BLE001  # one broken reply must not end the others
+            _log.exception("job=%s: showing its end again failed", reply.job_id)
 
     async def _follow_hints(self) -> None:
         after: str | None = None

@@ -47,8 +47,11 @@ class LiveReply:
         metrics: Counts what ends, and how long it took.
         num_engines: Says how many engines are alive.
         record: What is known of the job already.
-        is_adopted: Whether an earlier run of the bot may have posted parts of it.
+        is_adopted: Whether another run of the bot may have posted parts of it.
         note: The operator's line below the label.
+
+    Attributes:
+        may_be_overwritten: Whether the last word stands, and another run's older edit may follow.
     """
 
     def __init__(
@@ -75,6 +78,7 @@ class LiveReply:
         self._metrics = metrics
         self._num_engines = num_engines
         self._record = record
+        self.may_be_overwritten = False
         self._must_search = is_adopted
         # When an adopted one was asked for, an earlier run saw and this one did not.
         self._saw_asking = not is_adopted
@@ -114,6 +118,20 @@ class LiveReply:
         finally:
             if typing is not None:
                 typing.cancel()
+
+    async def show_again(self) -> None:
+        """Make the messages look like the last word once more, whatever they look like now."""
+        try:
+            await self._until_reached(self._show_last_word)
+        except (GoneError, DeniedError) as error:
+            _log.info("job=%s: its end could not be shown again: %s", self.job_id, error)
+
+    async def _show_last_word(self) -> None:
+        async with self._pace.turn(self.origin.channel_id):
+            view = await self._look()
+            if view.is_final:
+                self._editor.distrust()
+                await self._editor.show(view)
 
     async def _type(self) -> None:
         with failure_logged(_log, "job=%s: typing could not be shown: %s", self.job_id):
@@ -155,6 +173,7 @@ class LiveReply:
         if not view.is_final:
             return POLL_INTERVAL_S
         await self._queue.shown(self._bot_id, self.job_id)
+        self.may_be_overwritten = not self._saw_asking
         outcome = self._record.outcome if self._record else None
         self._log_end(Ending.of(outcome) if outcome else Ending("forgotten", "lost_by_redis"))
         return None

@@ -52,6 +52,10 @@ class MessageEditor:
             if message_id > self._newest_id:
                 self._append(message_id, None)
 
+    def distrust(self) -> None:
+        """Take nothing for shown: somebody else may have edited the messages since."""
+        self._shown = [None] * len(self._shown)
+
     async def show(self, view: View) -> None:
         """Edit, post and delete until the messages look like the view.
 

@@ -2,23 +2,27 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 
 import pytest
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from bot.client import BotClient
+from bot.follower import COMPANY_S
 from bot.live_reply import LiveReply
 from sandbox.model import Message
 from sandbox.server import Sandbox
 from tests.bot.support import (
     DEADLINE_S,
     LABEL,
+    MARK,
     Clock,
     Engine,
     running_bot,
     text_of,
     until,
+    until_is,
     until_over,
 )
 from tests.wire.support import lapse
@@ -26,6 +30,7 @@ from wire.queue import JobQueue
 
 STORY = "The old lighthouse keeper counted the ships again. " * 60
 NONCE_LASTS_S = 400.0
+PATCH = "PATCH /channels/{channel_id}/messages/{message_id}"
 
 
 @pytest.fixture
@@ -164,3 +169,49 @@ async def test_what_one_could_not_take_in_goes_on_where_the_other_shows_it(
     # Whoever is second may have been about to show less, and then shows all.
     await until(lambda: not other.num_live)
     assert reply.content == f"{LABEL}\n upon a time"
+
+
+class Company:
+    """Time as bots know it, but their wait for others' older edits lasts until it is `over`."""
+
+    def __init__(self) -> None:
+        self.over = asyncio.Event()
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(asyncio, name)
+
+    async def sleep(self, delay_s: float) -> None:
+        await (self.over.wait() if delay_s == COMPANY_S else asyncio.sleep(delay_s))
+
+
+async def test_an_older_edit_that_comes_behind_the_last_word_of_who_took_over_does_not_stay(
+    sandbox: Sandbox,
+    redis_url: str,
+    engine: Engine,
+    queue: JobQueue,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    company = Company()
+    monkeypatch.setattr("bot.follower.asyncio", company)
+    monkeypatch.setattr("bot.follower.RECONCILE_INTERVAL_S", 0.05)
+    async with AsyncExitStack() as life_of_one:
+        await life_of_one.enter_async_context(running_bot(sandbox, redis_url))
+        asked = await ask(sandbox)
+        job = await engine.take()
+        await engine.write(job, " upon")
+        reply = await sandbox.wait_for_reply(asked)
+        await until_is(sandbox, reply, f"{LABEL}\n upon{MARK}")
+        arrives = sandbox.faults.hold(PATCH)
+        await engine.write(job, " a")
+        await until(lambda: sandbox.faults.is_used_up(PATCH))
+        async with running_bot(sandbox, redis_url) as other:
+            await engine.end(job, " time")
+            await until_is(sandbox, reply, f"{LABEL}\n upon a time")
+            await until_over(queue, other)
+            # It dies before it can show the end itself.
+            await life_of_one.aclose()
+            arrives.set()
+            await until_is(sandbox, reply, f"{LABEL}\n upon a{MARK}")
+            company.over.set()
+            await until_is(sandbox, reply, f"{LABEL}\n upon a time")
+    assert not reply.buttons
