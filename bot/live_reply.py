@@ -158,6 +158,8 @@ class LiveReply:
     async def _show_once(self) -> float | None:
         """Show what the record says now; return how long to wait for news, None at the end."""
         if self._must_search:
+            # Before it looks: who has shown the end by then is read to have done so.
+            await self._queue.adopt(self.job_id)
             self._editor.adopt(await self._surface.find())
             self._must_search = False
         if self._editor.message_ids:
@@ -173,7 +175,8 @@ class LiveReply:
         if not view.is_final:
             return POLL_INTERVAL_S
         await self._queue.shown(self._bot_id, self.job_id)
-        self.may_be_overwritten = not self._saw_asking
+        is_shared = self._record is not None and self._record.is_adopted
+        self.may_be_overwritten = is_shared or not self._saw_asking
         outcome = self._record.outcome if self._record else None
         self._log_end(Ending.of(outcome) if outcome else Ending("forgotten", "lost_by_redis"))
         return None

@@ -43,6 +43,7 @@ def read_record(answer: object) -> JobRecord | None:
         cancel_requested=read("cancel") == "1",
         outcome=outcome,
         message_ids=_read_message_ids(read("messages")),
+        is_adopted=read("adopted") == "1",
     )
 
 

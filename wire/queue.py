@@ -56,7 +56,19 @@ __all__ = [
 
 DEFAULT_BOUNDS = Bounds()
 SCRIPTS = (
-    *("submit", "cancel", "snapshot", "place", "note", "follow", "owe", "shown", "tick", "models"),
+    *(
+        "submit",
+        "cancel",
+        "snapshot",
+        "place",
+        "note",
+        "adopt",
+        "follow",
+        "owe",
+        "shown",
+        "tick",
+        "models",
+    ),
     *("marks", "claim", "beat", "finish", "release", "leave", "announce"),
 )
 HINTS_PER_READ = 500
@@ -135,6 +147,10 @@ class JobQueue:
     async def note_messages(self, job_id: str, message_ids: Sequence[int]) -> None:
         """Write down which messages show a job, part by part; nothing for a forgotten job."""
         await self._run("note", job_id, ",".join(str(each) for each in message_ids))
+
+    async def adopt(self, job_id: str) -> None:
+        """Write down that another run of the bot than the one that submitted a job shows it."""
+        await self._run("adopt", job_id)
 
     async def own(self, bot_id: str) -> frozenset[str]:
         """List the jobs that this bot submitted and whose last word it has not yet shown."""

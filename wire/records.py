@@ -67,6 +67,8 @@ class JobRecord:
     """Set when state is ENDED."""
     message_ids: tuple[int, ...]
     """Discord messages that show it, part by part; () before the first."""
+    is_adopted: bool
+    """Another run of the bot than the one that submitted it shows it, or has shown it, too."""
 
 
 @dataclass(frozen=True, slots=True)

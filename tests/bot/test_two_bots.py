@@ -184,7 +184,9 @@ class Company:
         await (self.over.wait() if delay_s == COMPANY_S else asyncio.sleep(delay_s))
 
 
-async def test_an_older_edit_that_comes_behind_the_last_word_of_who_took_over_does_not_stay(
+@pytest.mark.parametrize("who_dies", ["who asked", "who took over"])
+async def test_an_older_edit_that_comes_behind_the_last_word_does_not_stay(
+    who_dies: str,
     sandbox: Sandbox,
     redis_url: str,
     engine: Engine,
@@ -194,24 +196,27 @@ async def test_an_older_edit_that_comes_behind_the_last_word_of_who_took_over_do
     company = Company()
     monkeypatch.setattr("bot.follower.asyncio", company)
     monkeypatch.setattr("bot.follower.RECONCILE_INTERVAL_S", 0.05)
-    async with AsyncExitStack() as life_of_one:
-        await life_of_one.enter_async_context(running_bot(sandbox, redis_url))
+    async with AsyncExitStack() as lives, AsyncExitStack() as dies:
+        first, second = (dies, lives) if who_dies == "who asked" else (lives, dies)
+        await first.enter_async_context(running_bot(sandbox, redis_url))
         asked = await ask(sandbox)
         job = await engine.take()
         await engine.write(job, " upon")
         reply = await sandbox.wait_for_reply(asked)
         await until_is(sandbox, reply, f"{LABEL}\n upon{MARK}")
         arrives = sandbox.faults.hold(PATCH)
-        await engine.write(job, " a")
+        if first is dies:
+            await engine.write(job, " a")
+            await until(lambda: sandbox.faults.is_used_up(PATCH))
+        bot = await second.enter_async_context(running_bot(sandbox, redis_url))
         await until(lambda: sandbox.faults.is_used_up(PATCH))
-        async with running_bot(sandbox, redis_url) as other:
-            await engine.end(job, " time")
-            await until_is(sandbox, reply, f"{LABEL}\n upon a time")
-            await until_over(queue, other)
-            # It dies before it can show the end itself.
-            await life_of_one.aclose()
-            arrives.set()
-            await until_is(sandbox, reply, f"{LABEL}\n upon a{MARK}")
-            company.over.set()
-            await until_is(sandbox, reply, f"{LABEL}\n upon a time")
+        await engine.end(job, " time" if first is dies else " a time")
+        await until_is(sandbox, reply, f"{LABEL}\n upon a time")
+        await until_over(queue, bot)
+        # It dies before it can show the end itself.
+        await dies.aclose()
+        arrives.set()
+        await until_is(sandbox, reply, f"{LABEL}\n upon{' a' if first is dies else ''}{MARK}")
+        company.over.set()
+        await until_is(sandbox, reply, f"{LABEL}\n upon a time")
     assert not reply.buttons

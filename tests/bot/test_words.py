@@ -126,6 +126,7 @@ def record(state: JobState = JobState.RUNNING, **fields) -> JobRecord:
         "cancel_requested": False,
         "outcome": None,
         "message_ids": (),
+        "is_adopted": False,
     }
     return JobRecord(job=job, state=state, **{**known, **fields})
 

@@ -197,8 +197,18 @@ async def test_the_messages_of_a_job_are_noted_and_the_newest_note_stands(queue)
     assert (await record_of(queue, "a")).message_ids == (2**62 + 1, 7)
 
 
+async def test_that_a_job_was_adopted_is_known_to_whoever_reads_it(queue):
+    await submit(queue, "a")
+    assert not (await record_of(queue, "a")).is_adopted
+    await queue.adopt("a")
+    await claim(queue)
+    await finish(queue, "a")
+    assert (await record_of(queue, "a")).is_adopted
+
+
 async def test_a_note_about_a_forgotten_job_leaves_nothing(queue, redis):
     await queue.note_messages("gone", [1])
+    await queue.adopt("gone")
     assert await queue.snapshot("gone") is None
     assert await leftovers(redis) == []
 

@@ -42,6 +42,7 @@ async def do_everything(admin: Redis, redis: Redis) -> None:
     await queue.models()
     await beat(queue, "a", "Once")
     await queue.note_messages("a", [1, 2])
+    await queue.adopt("a")
     await queue.place("c")
     await queue.snapshot("a")
     assert await queue.release("e1", "late", 1)
