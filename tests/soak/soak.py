@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from bot.follower import COMPANY_S
 from sandbox import interactions
 from sandbox.server import Sandbox
 from tests.end_to_end.stack import Stack
@@ -103,7 +104,9 @@ async def _settle(stage: Stage) -> None:
 
 async def _readings(stage: Stage) -> dict[Process, Reading]:
     """Read what each program holds once it has nothing to do."""
-    await asyncio.sleep(IDLE_S)
+    # A bot that has taken replies up still looks at them once more.
+    busy_until_s = stage.bot_began_s + COMPANY_S
+    await asyncio.sleep(max(busy_until_s - time.monotonic(), 0.0) + IDLE_S)
     return {process: await _reading(stage, process) for process in stage.programs}
 
 

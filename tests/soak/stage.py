@@ -45,6 +45,7 @@ class Stage:
         may_be_lost: the questions that had not had their end when Redis lost something.
         num_before_this_bot: the questions up to this one were asked before the bot was started
             that runs now.
+        bot_began_s: when that was, by the monotonic clock.
         victims: programs that were killed, whose logs may end in the middle.
     """
 
@@ -60,6 +61,7 @@ class Stage:
     num_lost: int = 0
     may_be_lost: set[Ask] = field(default_factory=set)
     num_before_this_bot: int = 0
+    bot_began_s: float = 0.0
     victims: set[Process] = field(default_factory=set)
     is_silent: bool = True
     num_without_clicks: int = 0
@@ -89,6 +91,7 @@ class Stage:
             "OVID_REDIS_URL": self.redis_server.url_through(self.proxy.url),
         }
         process = await self.stack.start_bot(**settings)
+        self.bot_began_s = time.monotonic()
         self.bots.append(process)
         return process
 
