@@ -56,20 +56,8 @@ __all__ = [
 
 DEFAULT_BOUNDS = Bounds()
 SCRIPTS = (
-    *(
-        "submit",
-        "cancel",
-        "snapshot",
-        "place",
-        "note",
-        "adopt",
-        "follow",
-        "owe",
-        "shown",
-        "tick",
-        "models",
-    ),
-    *("marks", "claim", "beat", "finish", "release", "leave", "announce"),
+    *("submit", "cancel", "snapshot", "place", "note", "adopt", "follow", "owe", "shown", "tick"),
+    *("models", "marks", "claim", "beat", "finish", "release", "leave", "announce"),
 )
 HINTS_PER_READ = 500
 
