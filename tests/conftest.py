@@ -24,8 +24,7 @@ PATIENCE = "?socket_timeout=60&socket_connect_timeout=60"
 
 
 def be_patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tell the life of engines from their death by minutes, and so a checkup's end: no test stalls
-    for so long."""
+    """Tell engines' life from death, and a checkup's end, by minutes: no test stalls so long."""
     monkeypatch.setattr(keys, "ENGINE_ALIVE_MS", 600_000)
     monkeypatch.setattr("wire.checkup.LIMIT_S", 60.0)
 

@@ -37,6 +37,8 @@ DEADLINE_S = 60.0
 ROOMY = Bounds(max_waiting=200, max_unfinished_per_user=50)
 QUICK = 0.02
 """Seconds between edits in tests that are not about them."""
+NOWHERE = "redis://127.0.0.1:1/0"
+"""Where no Redis is."""
 LEASE_MS = 600_000
 """A loaded machine takes its time, and leases lapse only where a test lets them."""
 

@@ -15,12 +15,11 @@ from bot.inert import count_units
 from bot.render import MAX_UNITS
 from sandbox.model import Message
 from sandbox.server import Sandbox
-from tests.bot.support import DEADLINE_S, Engine, running_bot
+from tests.bot.support import DEADLINE_S, NOWHERE, Engine, running_bot
 from wire.details import Details
 from wire.jobs import MAX_TOKENS_LIMIT, ErrorCode, FinishReason, SamplingParams, Usage
 from wire.provenance import Mark, Provenance
 
-NOWHERE = "redis://127.0.0.1:1/0"
 MADE = Provenance(
     weights="0123456789abcdef",
     version="1.2.3",

@@ -10,8 +10,7 @@ from bot.client import BotClient
 from sandbox.model import Interaction
 from sandbox.rules import Upload
 from sandbox.server import Sandbox
-from tests.bot.support import DEADLINE_S, Engine, running_bot, until_is, until_over
-from tests.bot.test_details import NOWHERE
+from tests.bot.support import DEADLINE_S, NOWHERE, Engine, running_bot, until_is, until_over
 from tests.wire.support import lapse
 from wire.queue import JobQueue
 from wire.verdicts import Verdict, Verified
