@@ -18,11 +18,11 @@ from tests.end_to_end.stack import REPLY_TIMEOUT_S, Stack, check_labelled
 from tests.faults.account import Account, Ask, Fate
 from tests.faults.hasty_bot import INTERACTION_DEADLINE_S, MESSAGE_DEADLINE_S
 from tests.faults.slow_engine import STEP_S
-from tests.faults.under_way import ended, frozen, running
+from tests.faults.under_way import AMBLE_S, ended, frozen, running
 from wire.jobs import ErrorCode, Failed
 
 STROLL = {STEP_S: "0.02"}
-AMBLE = {STEP_S: "0.06"}
+AMBLE = {STEP_S: AMBLE_S}
 CRAWL = {STEP_S: "0.3"}
 ROOMY = {"OVID_MAX_UNFINISHED_PER_USER": "20"}
 ROUNDING_S = 0.01

@@ -91,6 +91,10 @@ async def test_18_a_flood_is_bounded_and_holds_nobody_else_up(
             each for each in of_flood if mine.created_ms < each.started_ms <= mine.started_ms
         ]
         assert len(overtaken_by) <= NUM_EACH + 1
+    began_ms = min(each.created_ms for each in of_flood)
+    flood_ms = max(each.ended_ms for each in of_flood) - began_ms
+    others_ms = max(known[ask.job_id].ended_ms for ask in asks) - began_ms
+    assert others_ms < flood_ms / 2
     await check_written(stack)
 
 

@@ -21,6 +21,8 @@ from wire.queue import JobRecord, JobState
 LONG = 100
 """Tokens that an engine at a stroll needs three seconds for."""
 STROLL_S = "0.03"
+AMBLE_S = "0.06"
+"""Twice as long, for tests that do something many times meanwhile."""
 CRAWL_S = "0.3"
 """Nothing is finished while a test looks on, however loaded the machine."""
 UNDER_WAY_TIMEOUT_S = 120.0
